@@ -1,0 +1,215 @@
+"""Pass 2: the decisions on one patient, from the answers that pass 1 kept.
+
+Within one instant the decision is taken again from the state before the instant each time another of its records
+arrives, and what is published is the difference to what was published already. So the order of an instant's records
+can change the steps within it, never where it ends.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from detector.alerts import Known, answer, next_due, published_steps, run_clocks, settle
+from detector.clock import NEVER, last_tick_before, minute_ceil, rfc3339
+from detector.episode import Episode
+from detector.fuse import HYPERPYREXIA, OPENS_AT, QUALITY, TECHNICAL, WITHDRAWAL, fuse
+from detector.ledger import Ledger
+from detector.patient import Patient
+from detector.plan import Plan
+from detector.records import AlertRecord, LabelGiven, Severity
+from detector.rules.truth import TRUE
+from detector.scoring import Score
+from detector.steps import Step
+from detector.verdict import Verdict, Verdicts
+from detector.writing import citing, evidence_keys, onset, write
+
+MERGED = "merged"
+
+
+class Deciding:
+    """Decides for one batch; records leave in the order in which they were decided."""
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.records: list[AlertRecord] = []
+        self.labels: list[LabelGiven] = []
+
+    def step(self, step: Step, score: Score | None = None) -> None:
+        """Decide at a step of pass 1; timers that were due before it come first."""
+        patient = step.patient
+        self.timers(patient, last_tick_before(step.at))
+        patient.shown = step
+        if not step.decides:
+            return
+        self._begin(patient, step.at)
+        if step.corrected:
+            patient.corrected |= step.corrected
+        if step.acknowledgement is not None:
+            patient.acks = (*patient.acks, step.acknowledgement)
+        patient.ended = step.closed or patient.ended
+        if step.moved_in:
+            self._move_in(patient, step)
+        self._decide(patient, self.verdicts(patient, step), step.at, score)
+
+    def _move_in(self, patient: Patient, step: Step) -> None:
+        """Episodes of a merged patient id move here with their ids; of two of one syndrome the older lives."""
+        for key, theirs in step.moved_in.items():
+            mine = patient.episodes.get(key)
+            if mine is None or mine.resolved or theirs.opened_at < mine.opened_at:
+                younger, older = mine, theirs
+            else:
+                younger, older = theirs, mine
+            if younger is not None and not younger.resolved:
+                ended = msgspec.structs.replace(younger, state="resolved", resolved=True, reason=MERGED)
+                self.records.append(
+                    write(self.plan, step, None, ended, younger, "resolved", step.at, younger.sequence + 1, None)
+                )
+            patient.base = {**patient.base, key: older}
+            patient.episodes = {**patient.episodes, key: older}
+
+    def timers(self, patient: Patient, upto: int) -> None:
+        """Let time alone move the alerts of a patient, minute by minute where something is due."""
+        while patient.timer <= upto:
+            at = patient.timer
+            self._begin(patient, at)
+            self._decide(patient, patient.verdicts, at, None)
+
+    def wake(self, patient: Patient) -> None:
+        """Work out the standing verdicts and the next timer of a patient that was just loaded."""
+        step = patient.shown
+        assert step is not None
+        patient.verdicts = self.verdicts(patient, step)
+        patient.timer = self._next_timer(patient, patient.decided_at)
+
+    @staticmethod
+    def _begin(patient: Patient, at: int) -> None:
+        if at <= patient.decided_at:
+            return
+        elapsed, verdicts = at - patient.decided_at, patient.verdicts.by_key
+        patient.base = {
+            key: run_clocks(episode, verdicts.get(key), elapsed)
+            for key, episode in patient.episodes.items()
+            if not episode.resolved
+        }
+        patient.episodes = patient.base
+        patient.decided_at = at
+        patient.acks, patient.corrected, patient.ended = (), frozenset(), None
+
+    def verdicts(self, patient: Patient, step: Step) -> Verdicts:
+        open_before = WITHDRAWAL in patient.base
+        stay_key = f"{step.stay.stay_id}@{step.stay.opened_at}" if step.stay is not None else None
+        prompted = patient.prompted is not None and patient.prompted[0] == stay_key and patient.prompted[1] < step.at
+        verdicts = fuse(self.plan.book, step.found, withdrawal_open=open_before, prompted=prompted)
+        if verdicts.prompt and stay_key is not None:
+            patient.prompted = (stay_key, step.at)
+        extra: dict[str, Verdict] = {}
+        for suspect in step.suspects:
+            extra[f"{QUALITY}:{suspect.signal}"] = _info(QUALITY, Severity.INFO)
+        if step.clock_off:
+            extra[f"{TECHNICAL}:clock"] = _info(TECHNICAL, Severity.WATCH)
+        for reason, severity in verdicts.withheld.items():
+            if severity > patient.verdicts.withheld.get(reason, Severity.NONE):
+                self.ledger.add("alerts_suppressed_total", reason)
+        return Verdicts({**verdicts.by_key, **extra}, verdicts.withheld, verdicts.gate) if extra else verdicts
+
+    def _decide(self, patient: Patient, verdicts: Verdicts, at: int, score: Score | None) -> None:
+        step = patient.shown
+        assert step is not None
+        if patient.ended == MERGED:  # its episodes live on under the surviving id; nothing ended for the reader
+            patient.base = patient.episodes = {}
+            patient.timer = NEVER
+            return
+        targets: dict[str, Episode] = {}
+        for key in sorted({*patient.base, *verdicts.by_key}):
+            verdict = verdicts.by_key.get(key)
+            cites = citing(step, verdict, key)
+            keys = evidence_keys(self.plan, cites)
+            episode = patient.base.get(key)
+            if episode is not None:
+                superseded = key in (WITHDRAWAL, HYPERPYREXIA) and key not in verdicts.by_key and _gate_moved(
+                    key, verdicts)  # fmt: skip
+                known = Known(at, verdict, keys, onset(cites, at), patient.corrected, patient.ended, superseded)
+                episode = settle(episode, known)
+            elif verdict is not None and step.stay is not None:
+                episode = self._open(patient, step, key, verdict, keys, onset(cites, at), at)
+            if episode is not None:
+                targets[key] = self._answered(patient, episode, at)
+        self._publish(patient, targets, verdicts, at, score)
+        patient.verdicts = verdicts
+        patient.timer = self._next_timer(patient, at)
+
+    @staticmethod
+    def _next_timer(patient: Patient, at: int) -> int:
+        living = (episode for episode in patient.episodes.values() if not episode.resolved)
+        due = min((next_due(e, patient.verdicts.by_key.get(e.key), at) for e in living), default=NEVER)
+        return max(minute_ceil(due), minute_ceil(at + 1)) if due < NEVER else NEVER
+
+    def _open(
+        self, patient: Patient, step: Step, key: str, verdict: Verdict, keys: dict[str, tuple[str, ...]],
+        since: int | None, at: int,
+    ) -> Episode | None:  # fmt: skip
+        if verdict.severity < OPENS_AT.get(verdict.syndrome, Severity.INFO):
+            return None
+        stay = step.stay
+        assert stay is not None
+        return Episode(
+            key=key, syndrome=verdict.syndrome, alert_id=self.plan.alert_id(patient.patient_id, key, at), sequence=0,
+            severity=verdict.severity, state="open", opened_at=at, stay_id=stay.stay_id, unit=stay.unit,
+            onset_at=since, cited=keys,
+            critical_rules=tuple(sorted(r for r, s in verdict.true.items() if s == Severity.CRITICAL)),
+        )  # fmt: skip
+
+    def _answered(self, patient: Patient, episode: Episode, at: int) -> Episode:
+        for event in sorted(patient.acks, key=lambda ack: (ack.available_at, ack.at, ack.action, ack.by)):
+            if event.alert_id == episode.alert_id:
+                episode = answer(episode, event, at)
+        return episode
+
+    def _publish(
+        self, patient: Patient, targets: dict[str, Episode], verdicts: Verdicts, at: int, score: Score | None
+    ) -> None:
+        step = patient.shown
+        assert step is not None
+        published: dict[str, Episode] = {}
+        for key in sorted({*targets, *patient.episodes}):
+            before, after = patient.episodes.get(key), targets.get(key)
+            states = published_steps(before, after)
+            told = after if after is not None else before
+            assert told is not None
+            if after is None and states:
+                told = _ended(told)
+            same = before is not None and before.alert_id == told.alert_id
+            sequence = before.sequence if same and before is not None else 0
+            for state in states:
+                sequence += 1
+                self.records.append(
+                    write(self.plan, step, verdicts.by_key.get(key), told, before, state, at, sequence, score)
+                )
+                if state in ("acknowledged", "snoozed"):
+                    self._label(patient, told)
+            published[key] = _sequenced(told, sequence)
+        patient.episodes = published
+
+    def _label(self, patient: Patient, episode: Episode) -> None:
+        for ack in patient.acks:
+            if ack.alert_id == episode.alert_id and ack.action in ("confirm", "dismiss"):
+                self.labels.append(LabelGiven(ack.alert_id, ack.action, ack.reason, ack.by, rfc3339(ack.at)))
+
+
+def _gate_moved(key: str, verdicts: Verdicts) -> bool:
+    """The gate decides which of the two syndromes may speak; the other one's alert ends when it moves."""
+    return (verdicts.gate == TRUE) == (key == HYPERPYREXIA)
+
+
+def _info(syndrome: str, severity: Severity) -> Verdict:
+    stands = {syndrome: severity}
+    return Verdict(syndrome, severity, severity, stands, stands, (syndrome,))
+
+
+def _ended(episode: Episode) -> Episode:
+    return msgspec.structs.replace(episode, state="resolved", resolved=True, reason="no_longer_true")
+
+
+def _sequenced(episode: Episode, sequence: int) -> Episode:
+    return episode if episode.sequence == sequence else msgspec.structs.replace(episode, sequence=sequence)

@@ -1,0 +1,151 @@
+"""All that is remembered of one patient. The engine changes it; nothing else does.
+
+It falls in two halves that never read each other backwards: the *picture* (stay, pump, treatments, readings, what the
+rules answer and answered) belongs to pass 1, the *episodes* (alerts and their life cycle) to pass 2. Both keep what
+they were at the beginning of the current instant, so that the records of one instant may come in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+
+from detector.clock import HOUR, NEVER, minute_floor
+from detector.episode import Episode
+from detector.events import Acknowledgement, Condition
+from detector.verdict import NOTHING as NOTHING_SAID, Verdicts
+from detector.rules.truth import Found
+from detector.windows import Series
+
+if TYPE_CHECKING:
+    from detector.steps import Step, Suspect
+
+MOST_FACTS = 64
+"""Pump or treatment events kept of one kind; a device that repeats itself cannot grow a patient (DESIGN 5.8)."""
+
+MOST_STARTS = 4
+
+
+class Stay(Struct, frozen=True):
+    """One stay. Everything but its beginning may be unknown (None). ``newest_at`` is its newest event's instant."""
+
+    stay_id: str | None
+    opened_at: int
+    newest_at: int
+    unit: str | None = None
+    age_years: float | None = None
+    sex: str | None = None
+    weight_kg: float | None = None
+    baseline: dict[str, float] = {}
+    conditions: tuple[Condition, ...] = ()
+
+
+class PumpFact(NamedTuple):
+    """A pump event, ordered by time and then by its content, never by arrival."""
+
+    at: int
+    event: str
+    level: str = ""
+    reason: str = ""
+    result: str = ""
+    volume_expected_ml: float | None = None
+    volume_aspirated_ml: float | None = None
+    date: int | None = None
+    available_at: int = 0
+
+
+class ContextFact(NamedTuple):
+    """A treatment or a note."""
+
+    at: int
+    kind: str
+    event: str
+    dose: float | None = None
+    detail: str | None = None
+    available_at: int = 0
+
+
+class Memo(NamedTuple):
+    """When a rule was true: the start of its newest run, its end (None = it runs) and the newest starts."""
+
+    since: int
+    ended: int | None
+    starts: tuple[int, ...]
+
+
+class Version(NamedTuple):
+    """The newest version of an observation that has an id: where its reading is, and what outranks it."""
+
+    signal: str
+    at: int
+    value: float
+    rank: int
+    available_at: int
+
+
+class Patient:
+    """State of one patient; times are milliseconds. A new one knows nothing."""
+
+    __slots__ = (
+        "acks", "ahead", "ahead_base", "anchor", "asked_due", "base", "closed", "corrected", "context", "decided_at", "due", "ended", "episodes", "found",
+        "instant", "looked", "memory", "memory_base", "newest_observation_at", "next_fact", "next_hour", "now", "patient_id",
+        "prompted", "pump", "running", "saved_segments", "series", "shown", "stay", "suspects",
+        "timer", "true_rules", "unsaved", "untils", "verdicts", "versions",
+    )  # fmt: skip
+
+    def __init__(self, patient_id: str, first_at: int) -> None:
+        self.patient_id = patient_id
+        # the picture, pass 1
+        self.anchor = minute_floor(first_at)
+        self.now = first_at
+        self.instant = first_at
+        self.next_hour = self.anchor + HOUR
+        self.stay: Stay | None = None
+        self.closed: dict[str, int] = {}
+        self.newest_observation_at: int | None = None
+        self.pump: list[PumpFact] = []
+        self.context: list[ContextFact] = []
+        self.running: dict[str, ContextFact] = {}
+        self.next_fact = NEVER
+        self.series: dict[str, Series] = {}
+        self.versions: dict[str, Version] = {}
+        self.suspects: dict[str, tuple[int, float, str, int]] = {}
+        self.ahead = (0, 0)
+        self.ahead_base = (0, 0)
+        self.found: dict[str, Found] = {}
+        self.untils: list[int] = []
+        self.asked_due = NEVER
+        self.true_rules = 0
+        self.memory: dict[str, Memo] = {}
+        self.memory_base: dict[str, Memo] = {}
+        self.due = NEVER
+        self.looked: tuple[str, tuple[Suspect, ...], bool] = ("unknown", (), False)
+        # the episodes, pass 2
+        self.base: dict[str, Episode] = {}
+        self.episodes: dict[str, Episode] = {}
+        self.verdicts: Verdicts = NOTHING_SAID
+        self.decided_at = first_at
+        self.acks: tuple[Acknowledgement, ...] = ()
+        self.corrected: frozenset[str] = frozenset()
+        self.ended: str | None = None
+        self.shown: Step | None = None
+        self.prompted: tuple[str, int] | None = None
+        self.timer = NEVER
+        # what the store does not have yet
+        self.unsaved: list[tuple[object, ...]] = []
+        self.saved_segments = 0
+
+    def forget_answers(self) -> None:
+        """Nothing is asked while no stay is open."""
+        self.found, self.untils = {}, []
+        self.asked_due = self.due = NEVER
+        self.true_rules = 0
+
+    def begin(self, now: int) -> None:
+        """Time reached ``now``; a new instant begins if it is later than the last one."""
+        if now > self.instant:
+            self.instant = now
+            self.memory_base = self.memory
+            self.ahead_base = self.ahead
+        self.now = max(self.now, now)

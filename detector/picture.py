@@ -1,0 +1,175 @@
+"""Pass 1: the picture of each patient, and a Step wherever something to decide on changed."""
+
+from __future__ import annotations
+
+from detector.clock import HOUR, NEVER, minute_ceil
+from detector.episode import Episode
+from detector.events import Acknowledgement, Context, Encounter, Merged, Observation, PatientEvent, Pump
+from detector.features import feature_row
+from detector.fold import Fold, close, refresh_facts
+from detector.ledger import Ledger
+from detector.merging import absorb, handover
+from detector.patient import Patient
+from detector.plan import CLOSE_AFTER, QUALITY_FOR, Plan
+from detector.records import MergeOut, Rejected
+from detector.rules.asking import Moved, ask
+from detector.rules.happenings import pump_status
+from detector.rules.view import View
+from detector.steps import Step, Suspect
+
+
+class Picture:
+    """Folds the events of one batch; ``steps`` is what pass 2 has to decide on."""
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.folding = Fold(plan, ledger)
+        self.steps: list[Step] = []
+        self.merges: list[MergeOut] = []
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        return self.folding.rejected
+
+    def advance(self, patient: Patient, upto: int) -> None:
+        """Let time pass for a patient: visit each whole minute up to ``upto`` at which an answer could change."""
+        while patient.due <= upto:
+            at = minute_ceil(max(patient.due, patient.now + 1))
+            if at > upto:
+                return
+            patient.begin(at)
+            self._look(patient, set(), None)
+
+    def fold(self, patient: Patient, event: PatientEvent, at: int) -> None:
+        """Fold one event at the patient's now (time never goes back)."""
+        patient.begin(at)
+        changed: set[str] = set()
+        closes: str | None = None
+        answer: Acknowledgement | None = None
+        moved_in: dict[str, Episode] = {}
+        was_open = patient.stay is not None
+        match event:
+            case Observation():
+                changed |= self.folding.observation(patient, event)
+            case Pump():
+                changed |= self.folding.pump(patient, event)
+            case Context():
+                changed |= self.folding.context(patient, event)
+            case Encounter():
+                if event.event == "merged":
+                    self._merge_out(patient, event)
+                more, closes = self.folding.encounter(patient, event)
+                changed |= more
+            case Acknowledgement():
+                answer = event
+            case Merged():
+                more, moved_in = absorb(self.folding, patient, event)
+                changed |= more
+        if closes is not None:
+            self._closed(patient, closes, event, was_open=was_open)
+            if patient.stay is None:
+                return
+            changed |= {"stay"}
+        self._look(patient, changed, event, answer, moved_in)
+
+    def _look(
+        self, patient: Patient, changed: set[str], event: PatientEvent | None, answer: Acknowledgement | None = None,
+        moved_in: dict[str, Episode] | None = None,
+    ) -> None:  # fmt: skip
+        """Ask what may have changed since the last look, and keep a step when an answer did."""
+        if patient.now >= patient.next_hour:
+            patient.next_hour = patient.anchor + ((patient.now - patient.anchor) // HOUR + 1) * HOUR
+            changed |= self.folding.hour_passed(patient)
+        if patient.next_fact <= patient.now:
+            refresh_facts(patient)
+            changed |= {"pump", "context"}
+        stay = patient.stay
+        if stay is None:
+            patient.due = NEVER
+            return
+        if patient.now >= stay.newest_at + CLOSE_AFTER:
+            self._closed(patient, "silent_for_48h", event, was_open=True)
+            return
+        view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
+        moved = ask(self.plan.book, view, changed, self.ledger)
+        suspects, quality_due = self._suspects(patient)
+        patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due)
+        clock_off = self.folding.clock_is_off(patient.ahead_base)
+        looked = (pump_status(view), suspects, clock_off)
+        decides = (
+            moved == Moved.ANSWERS or answer is not None or changed & {"stay", "corrected"} or looked != patient.looked
+        )
+        if decides or moved:
+            patient.looked = looked
+            step = self._step(patient, view, changed, event, answer, suspects, clock_off=clock_off)
+            step.moved_in = moved_in or {}
+            step.decides = bool(decides)
+            if decides and patient.true_rules:
+                step.points = tuple((name, term.total(view)[0]) for name, term in self.plan.book.scores)
+            self.steps.append(step)
+
+    def wake(self, patient: Patient) -> None:
+        """Ask everything of a patient that was just loaded, at its own now; nothing is decided by it."""
+        refresh_facts(patient)
+        if patient.stay is None:
+            return
+        view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
+        memory = patient.memory
+        ask(self.plan.book, view, set(), self.ledger)
+        patient.memory = memory
+        suspects, quality_due = self._suspects(patient)
+        patient.due = min(patient.due, patient.next_fact, patient.stay.newest_at + CLOSE_AFTER, quality_due)
+        clock_off = self.folding.clock_is_off(patient.ahead_base)
+        patient.looked = (pump_status(view), suspects, clock_off)
+        patient.shown = self._step(patient, view, set(), None, None, suspects, clock_off=clock_off)
+
+    def _step(
+        self, patient: Patient, view: View, changed: set[str], event: PatientEvent | None,
+        answer: Acknowledgement | None, suspects: tuple[Suspect, ...], *, clock_off: bool,
+    ) -> Step:  # fmt: skip
+        return Step(
+            patient=patient, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=patient.looked[0],
+            suspects=suspects, clock_off=clock_off,
+            corrected=frozenset(changed - {"corrected"}) if "corrected" in changed else frozenset(),
+            acknowledgement=answer, position=event.position if event is not None else None,
+            row=feature_row(self.plan.features, view) if self.plan.features else None,
+        )  # fmt: skip
+
+    def _suspects(self, patient: Patient) -> tuple[tuple[Suspect, ...], int]:
+        """Values that look like another unit and came in the last day, and when the first of them is forgotten."""
+        due = NEVER
+        suspects = []
+        for name, (effective_at, value, unit, available_at) in sorted(patient.suspects.items()):
+            if available_at + QUALITY_FOR <= patient.now:
+                continue
+            due = min(due, available_at + QUALITY_FOR)
+            looks = next(
+                (s.looks_like for s in self.plan.catalogue.signals[name].suspect if s.low <= value <= s.high), "another unit"
+            )
+            suspects.append(Suspect(name, value, unit or None, effective_at, available_at, looks))
+        return tuple(suspects), due
+
+    def _closed(self, patient: Patient, why: str, event: PatientEvent | None, *, was_open: bool) -> None:
+        """The stay ended: its alerts end with it. Nothing is asked until the next one opens."""
+        self.ledger.add("stays_closed_total", why)
+        if why == "silent_for_48h":
+            close(patient, patient.now)
+        if was_open:
+            self.steps.append(
+                Step(
+                    patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=why,
+                    position=event.position if event is not None else None,
+                )
+            )  # fmt: skip
+        patient.memory = {
+            rule: memo if memo.ended is not None else memo._replace(ended=patient.now)
+            for rule, memo in patient.memory.items()
+        }
+        patient.forget_answers()
+
+    def _merge_out(self, patient: Patient, event: Encounter) -> None:
+        assert event.into is not None
+        self.merges.append(
+            MergeOut(event.into, patient.patient_id, event.available_at, handover(patient))
+        )

@@ -1,0 +1,540 @@
+"""From the words of a rule file to questions that can be asked.
+
+A condition is a mapping with one key, its kind; this file is the whole vocabulary (docs/rules.md shows it with
+examples). Every mistake is reported with its path; nothing is evaluated from strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from detector.catalogue.signals import Catalogue
+from detector.catalogue.strict import Problems, typed
+from detector.clock import NEVER, parse_duration
+from detector.errors import nearest
+from detector.events import CONTEXT_KINDS, PUMP_KINDS
+from detector.rules.happenings import (
+    Age, ContextEvent, HasCondition, PassedSince, PumpEvent, PumpStatus, newest_pump_event,
+)  # fmt: skip
+from detector.rules.injury import Kidney, UrineBelow
+from detector.rules.logic import All, Any as AnyOf, AtLeast, Not, NotKnown, Points
+from detector.rules.memory import RuleBegan, RuleHeld, RuleIs, RuleWas
+from detector.rules.readings import BaseUnknown, Every, NoReading, Op, Reads, Threshold
+from detector.rules.truth import Term
+from detector.rules.trends import Fall, Grows, Range, Responded, Rise, Swing
+from detector.rules.view import View
+
+
+class UlnTimes(Struct, frozen=True, forbid_unknown_fields=True):
+    """A multiple of the upper limit of normal; ``floor`` is the least it may come to and stands in for no limit."""
+
+    uln_times: float
+    floor: float | None = None
+
+
+class UlnPlus(Struct, frozen=True, forbid_unknown_fields=True):
+    uln_plus: float
+
+
+class BasePlus(Struct, frozen=True, forbid_unknown_fields=True):
+    base_plus: float
+
+
+class ByAge(Struct, frozen=True, forbid_unknown_fields=True):
+    by_age: str
+
+
+Value = float | dict[str, Any]
+
+
+class Since(Struct, frozen=True):
+    pump: tuple[str, ...]
+    plus: str = "PT0S"
+
+
+class Confirm(Struct, frozen=True):
+    at_least: float
+    within: str
+
+
+class Reading(Struct, frozen=True):
+    signal: str
+    within: str
+    at_least: Value | None = None
+    above: Value | None = None
+    at_most: Value | None = None
+    below: Value | None = None
+    twice_apart: str | None = None
+    confirmed_by: Confirm | None = None
+    sites: tuple[str, ...] = ()
+    sites_not: tuple[str, ...] = ()
+    flags_not: tuple[str, ...] = ()
+    since: Since | None = None
+    which: Literal["any", "latest", "every"] = "any"
+    n: int = 1
+    computed: bool = False
+
+
+class RiseArgs(Struct, frozen=True):
+    signal: str
+    by: float
+    to: float
+    within: str
+    apart: str
+    sites_not: tuple[str, ...] = ()
+
+
+class FallArgs(Struct, frozen=True):
+    signal: str
+    fraction: float
+    within: str
+    flags_not: tuple[str, ...] = ()
+
+
+class RangeArgs(Struct, frozen=True):
+    signal: str
+    at_least: float
+    within: str
+
+
+class SwingArgs(Struct, frozen=True):
+    signal: str
+    from_at_least: float
+    to_at_most: float
+    apart: str
+    within: str
+
+
+class GrowsArgs(Struct, frozen=True):
+    signal: str
+    apart: tuple[str, str]
+    recent: str
+    ratio: float | None = None
+    doubling_within: str | None = None
+    at_least: float = 0.0
+    above_uln: bool = False
+
+
+class RespondedArgs(Struct, frozen=True):
+    signal: str
+    by: float
+    only_from: float
+    before: str
+    pump: tuple[str, ...]
+
+
+class NoReadingArgs(Struct, frozen=True):
+    signal: str
+    within: str
+
+
+class PumpArgs(Struct, frozen=True):
+    event: tuple[str, ...]
+    within: str | None = None
+    level: Literal["critical", "noncritical"] | None = None
+    reason: tuple[str, ...] = ()
+    result: tuple[str, ...] = ()
+    undone_by: tuple[str, ...] = ()
+    undone_result: tuple[str, ...] = ()
+    due: bool = False
+    aspirate_excess: tuple[float, float] | None = None
+    aspirate_expected: tuple[float, float] | None = None
+    after_rule: str | None = None
+
+
+class ContextArgs(Struct, frozen=True):
+    kind: tuple[str, ...]
+    running: bool = False
+    event: tuple[str, ...] = ()
+    within: str | None = None
+    dose_at_least: float | None = None
+
+
+class ConditionArgs(Struct, frozen=True):
+    code: tuple[str, ...]
+    within: str | None = None
+
+
+class AgeArgs(Struct, frozen=True):
+    at_least: float | None = None
+    below: float | None = None
+
+
+class PassedArgs(Struct, frozen=True):
+    pump: tuple[str, ...]
+    at_least: str
+    less_than: str
+
+
+class WasArgs(Struct, frozen=True):
+    rule: tuple[str, ...]
+    within: str
+
+
+class HeldArgs(Struct, frozen=True):
+    rule: str
+    less_than: str
+
+
+class BeganArgs(Struct, frozen=True):
+    rule: str
+    times: int
+    within: str
+
+
+class KidneyArgs(Struct, frozen=True):
+    stage: Literal[1, 2, 3]
+
+
+class UrineArgs(Struct, frozen=True):
+    ml_per_kg_h: float
+    fallback_ml_h: float
+    fallback_above_kg: float
+    within: str
+
+
+class PointItem(Struct, frozen=True):
+    points: int
+    when: dict[str, Any]
+    group: str | None = None
+
+
+class PointsArgs(Struct, frozen=True):
+    name: str
+    at_least: int
+    items: tuple[dict[str, Any], ...]
+
+
+class Compiler:
+    """Turns conditions into terms. ``rules`` are the ids that ``rule``, ``was``, ``held`` and ``began`` may name."""
+
+    def __init__(
+        self, catalogue: Catalogue, tables: Mapping[str, Any], rules: frozenset[str], problems: Problems
+    ) -> None:
+        self.catalogue, self.tables, self.rules, self.problems = catalogue, tables, rules, problems
+        self._kinds: dict[str, Callable[[Any, str], Term | None]] = {
+            "all": lambda data, path: self._combined(All, data, path),
+            "any": lambda data, path: self._combined(AnyOf, data, path),
+            "not": lambda data, path: self._one(Not, data, path),
+            "not_known": lambda data, path: self._one(NotKnown, data, path),
+            "at_least": self._at_least,
+            "points": self._points,
+            "reading": self._reading,
+            "rise": self._rise,
+            "fall": self._fall,
+            "range": self._range,
+            "swing": self._swing,
+            "grows": self._grows,
+            "responded": self._responded,
+            "no_reading": self._no_reading,
+            "base_unknown": lambda data, path: BaseUnknown(data) if self._signal(data, path) else None,
+            "pump": self._pump,
+            "pump_status": lambda data, path: PumpStatus(frozenset(data)),
+            "context": self._context,
+            "condition": self._condition,
+            "age": self._age,
+            "passed_since": self._passed,
+            "rule": lambda data, path: RuleIs(data) if self._rule(data, path) else None,
+            "was": self._was,
+            "held": self._held,
+            "began": self._began,
+            "kidney_injury": self._kidney,
+            "urine_below": self._urine,
+        }
+
+    def compile(self, data: object, path: str) -> Term | None:
+        """The term of a condition; None = it is wrong, and why is among the problems."""
+        if not isinstance(data, dict) or len(data) != 1:
+            self.problems.add(path, f"{_short(data)}: expected a mapping with one key, the kind of condition")
+            return None
+        ((kind, body),) = data.items()
+        build = self._kinds.get(kind)
+        if build is None:
+            self.problems.add(f"{path}.{kind}", f"no such condition; expected one of {', '.join(self._kinds)}"
+                              f"{nearest(str(kind), self._kinds)}")  # fmt: skip
+            return None
+        return build(body, f"{path}.{kind}")
+
+    # --- combinations --------------------------------------------------------------------------------------------
+
+    def _list(self, data: object, path: str) -> list[Term] | None:
+        if not isinstance(data, list) or not data:
+            self.problems.add(path, f"{_short(data)}: expected a list of conditions")
+            return None
+        terms = [self.compile(item, f"{path}[{i}]") for i, item in enumerate(data)]
+        return None if None in terms else terms  # type: ignore[return-value]
+
+    def _combined(self, cls: Callable[[list[Term]], Term], data: object, path: str) -> Term | None:
+        terms = self._list(data, path)
+        return None if terms is None else cls(terms)
+
+    def _one(self, cls: Callable[[Term], Term], data: object, path: str) -> Term | None:
+        term = self.compile(data, path)
+        return None if term is None else cls(term)
+
+    def _at_least(self, data: object, path: str) -> Term | None:
+        if not isinstance(data, dict) or set(data) != {"n", "of"} or not isinstance(data["n"], int):
+            self.problems.add(path, f"{_short(data)}: expected n and of")
+            return None
+        terms = self._list(data["of"], f"{path}.of")
+        return None if terms is None else AtLeast(data["n"], terms)
+
+    def _points(self, data: object, path: str) -> Points | None:
+        args = typed(PointsArgs, data, path, self.problems)
+        if args is None:
+            return None
+        items: list[tuple[int, str | None, Term]] = []
+        for i, written in enumerate(args.items):
+            item = typed(PointItem, written, f"{path}.items[{i}]", self.problems)
+            term = None if item is None else self.compile(item.when, f"{path}.items[{i}].when")
+            if item is not None and term is not None:
+                items.append((item.points, item.group, term))
+        return Points(args.name, args.at_least, items) if len(items) == len(args.items) else None
+
+    # --- readings ------------------------------------------------------------------------------------------------
+
+    def _reading(self, data: object, path: str) -> Term | None:
+        args = typed(Reading, data, path, self.problems)
+        if args is None or not self._signal(args.signal, f"{path}.signal"):
+            return None
+        written = [(op, getattr(args, op)) for op in ("at_least", "above", "at_most", "below")]
+        given = [(op, value) for op, value in written if value is not None]
+        if len(given) != 1:
+            self.problems.add(path, "expected exactly one of at_least, above, at_most, below")
+            return None
+        op: Op = given[0][0]  # type: ignore[assignment]
+        threshold, extra = self._threshold(args.signal, given[0][1], f"{path}.{op}")
+        within = self._duration(args.within, f"{path}.within")
+        for site in (*args.sites, *args.sites_not):
+            if site not in self.catalogue.sites:
+                self.problems.add(path, f"{site!r} is not a site{nearest(site, self.catalogue.sites)}")
+        if args.which == "every":
+            return Every(args.signal, op, threshold, within, args.n, computed=args.computed)
+        confirm = None
+        if args.confirmed_by is not None:
+            confirm = (args.confirmed_by.at_least, self._duration(args.confirmed_by.within, f"{path}.confirmed_by"))
+        apart = None if args.twice_apart is None else self._duration(args.twice_apart, f"{path}.twice_apart")
+        since = None
+        if args.since is not None:
+            since = self._event_at(args.since.pump, self._duration(args.since.plus, f"{path}.since.plus"), path)
+            extra |= {"pump"}
+        return Reads(
+            args.signal, op, threshold, within, apart=apart, confirm=confirm, sites=frozenset(args.sites),
+            sites_not=frozenset(args.sites_not), flags_not=frozenset(args.flags_not), since=since,
+            latest=args.which == "latest", extra=extra,
+        )  # fmt: skip
+
+    def _threshold(self, signal: str, value: Value, path: str) -> tuple[Threshold, frozenset[str]]:
+        if not isinstance(value, dict):
+            return (lambda _view: (value, NEVER)), frozenset()
+        stay = frozenset({"stay"})
+        if set(value) <= {"uln_times", "floor"} and "uln_times" in value:
+            times, floor = value["uln_times"], value.get("floor")
+
+            def by_limit(view: View) -> tuple[float | None, int]:
+                series = view.series(signal)
+                if series is None or not len(series):
+                    return floor, NEVER
+                limit = view.upper_limit(signal, series.meta[-1])
+                if limit is None:
+                    return floor, NEVER
+                return max(times * limit, floor or 0.0), NEVER
+
+            return by_limit, stay
+        if set(value) == {"uln_plus"}:
+            plus = value["uln_plus"]
+
+            def over_limit(view: View) -> tuple[float | None, int]:
+                series = view.series(signal)
+                limit = view.upper_limit(signal, series.meta[-1]) if series is not None and len(series) else None
+                return (None if limit is None else limit + plus), NEVER
+
+            return over_limit, stay
+        if set(value) == {"base_plus"}:
+            above = value["base_plus"]
+
+            def over_base(view: View) -> tuple[float | None, int]:
+                base, until = view.base(signal)
+                return (None if base is None else base + above), until
+
+            return over_base, stay
+        if set(value) == {"by_age"} and value["by_age"] in self.tables:
+            table = self.tables[value["by_age"]]["values"]
+
+            def by_age(view: View) -> tuple[float | None, int]:
+                age = view.age_years
+                for row in table:
+                    if "below_years" not in row or (age is not None and age < row["below_years"]):
+                        return float(row["value"]), NEVER
+                return None, NEVER
+
+            return by_age, stay
+        self.problems.add(path, f"{_short(value)}: expected a number, uln_times (and floor), uln_plus, base_plus or "
+                          f"by_age with one of {', '.join(self.tables)}")  # fmt: skip
+        return (lambda _view: (None, NEVER)), stay
+
+    def _rise(self, data: object, path: str) -> Term | None:
+        args = typed(RiseArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        within, apart = self._duration(args.within, path), self._duration(args.apart, path)
+        return Rise(args.signal, args.by, args.to, within, apart, frozenset(args.sites_not))
+
+    def _fall(self, data: object, path: str) -> Term | None:
+        args = typed(FallArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        return Fall(args.signal, args.fraction, self._duration(args.within, path), frozenset(args.flags_not))
+
+    def _range(self, data: object, path: str) -> Term | None:
+        args = typed(RangeArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        return Range(args.signal, args.at_least, self._duration(args.within, path))
+
+    def _swing(self, data: object, path: str) -> Term | None:
+        args = typed(SwingArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        apart, within = self._duration(args.apart, path), self._duration(args.within, path)
+        return Swing(args.signal, args.from_at_least, args.to_at_most, apart, within)
+
+    def _grows(self, data: object, path: str) -> Term | None:
+        args = typed(GrowsArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        apart = (self._duration(args.apart[0], path), self._duration(args.apart[1], path))
+        doubling = None if args.doubling_within is None else self._duration(args.doubling_within, path)
+        return Grows(args.signal, apart, self._duration(args.recent, path), ratio=args.ratio, doubling=doubling,
+                     at_least=args.at_least, above_uln=args.above_uln)  # fmt: skip
+
+    def _responded(self, data: object, path: str) -> Term | None:
+        args = typed(RespondedArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        before, event = self._duration(args.before, path), self._event_at(args.pump, 0, path)
+        return Responded(args.signal, args.by, args.only_from, before, event)
+
+    def _no_reading(self, data: object, path: str) -> Term | None:
+        args = typed(NoReadingArgs, data, path, self.problems)
+        if args is None or not self._signal(args.signal, path):
+            return None
+        return NoReading(args.signal, self._duration(args.within, path))
+
+    def _kidney(self, data: object, path: str) -> Term | None:
+        args = typed(KidneyArgs, data, path, self.problems)
+        return None if args is None else Kidney(args.stage)
+
+    def _urine(self, data: object, path: str) -> Term | None:
+        args = typed(UrineArgs, data, path, self.problems)
+        if args is None:
+            return None
+        within = self._duration(args.within, path)
+        return UrineBelow(args.ml_per_kg_h, args.fallback_ml_h, args.fallback_above_kg, within)
+
+    # --- happenings ----------------------------------------------------------------------------------------------
+
+    def _pump(self, data: object, path: str) -> Term | None:
+        args = typed(PumpArgs, data, path, self.problems)
+        if args is None:
+            return None
+        for event in (*args.event, *args.undone_by):
+            if event not in PUMP_KINDS:
+                self.problems.add(path, f"{event!r} is not a pump event{nearest(event, PUMP_KINDS)}")
+        if args.after_rule is not None:
+            self._rule(args.after_rule, f"{path}.after_rule")
+        return PumpEvent(
+            frozenset(args.event), None if args.within is None else self._duration(args.within, path),
+            level=args.level, reasons=frozenset(args.reason), results=frozenset(args.result),
+            undone_by=frozenset(args.undone_by), undone_results=frozenset(args.undone_result), due=args.due,
+            excess=args.aspirate_excess, expected=args.aspirate_expected, after_rule=args.after_rule,
+        )  # fmt: skip
+
+    def _context(self, data: object, path: str) -> Term | None:
+        args = typed(ContextArgs, data, path, self.problems)
+        if args is None:
+            return None
+        for kind in args.kind:
+            if kind not in CONTEXT_KINDS:
+                self.problems.add(path, f"{kind!r} is not a kind of context{nearest(kind, CONTEXT_KINDS)}")
+        within = None if args.within is None else self._duration(args.within, path)
+        return ContextEvent(frozenset(args.kind), running=args.running, changes=frozenset(args.event), within=within,
+                            dose_at_least=args.dose_at_least)  # fmt: skip
+
+    def _condition(self, data: object, path: str) -> Term | None:
+        args = typed(ConditionArgs, data, path, self.problems)
+        if args is None:
+            return None
+        return HasCondition(frozenset(args.code), None if args.within is None else self._duration(args.within, path))
+
+    def _age(self, data: object, path: str) -> Term | None:
+        args = typed(AgeArgs, data, path, self.problems)
+        return None if args is None else Age(args.at_least, args.below)
+
+    def _passed(self, data: object, path: str) -> Term | None:
+        args = typed(PassedArgs, data, path, self.problems)
+        if args is None:
+            return None
+        least, most = self._duration(args.at_least, path), self._duration(args.less_than, path)
+        return PassedSince(" or ".join(args.pump), self._event_at(args.pump, 0, path), least, most)
+
+    # --- other rules ---------------------------------------------------------------------------------------------
+
+    def _was(self, data: object, path: str) -> Term | None:
+        args = typed(WasArgs, data, path, self.problems)
+        if args is None or not all([self._rule(rule, path) for rule in args.rule]):
+            return None
+        return RuleWas(frozenset(args.rule), self._duration(args.within, path))
+
+    def _held(self, data: object, path: str) -> Term | None:
+        args = typed(HeldArgs, data, path, self.problems)
+        if args is None or not self._rule(args.rule, path):
+            return None
+        return RuleHeld(args.rule, self._duration(args.less_than, path))
+
+    def _began(self, data: object, path: str) -> Term | None:
+        args = typed(BeganArgs, data, path, self.problems)
+        if args is None or not self._rule(args.rule, path):
+            return None
+        return RuleBegan(args.rule, args.times, self._duration(args.within, path))
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def _event_at(self, events: tuple[str, ...], plus: int, path: str) -> Callable[[View], int | None]:
+        for event in events:
+            if event not in PUMP_KINDS:
+                self.problems.add(path, f"{event!r} is not a pump event{nearest(event, PUMP_KINDS)}")
+        newest = newest_pump_event(frozenset(events))
+
+        def at(view: View) -> int | None:
+            happened = newest(view)
+            return None if happened is None else happened + plus
+
+        return at
+
+    def _signal(self, name: object, path: str) -> bool:
+        if name in self.catalogue.signals:
+            return True
+        self.problems.add(path, f"{name!r} is not a signal{nearest(str(name), self.catalogue.signals)} (see signals.yaml)")
+        return False
+
+    def _rule(self, name: object, path: str) -> bool:
+        if name in self.rules:
+            return True
+        self.problems.add(path, f"{name!r} is not a rule{nearest(str(name), self.rules)}")
+        return False
+
+    def _duration(self, text: str, path: str) -> int:
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            self.problems.add(path, str(error))
+            return 1
+
+
+def _short(data: object) -> str:
+    shown = repr(data)
+    return shown if len(shown) <= 60 else type(data).__name__

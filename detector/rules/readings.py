@@ -1,0 +1,268 @@
+"""Questions about the readings of one signal in a window that ends now.
+
+A window question is TRUE when a valid reading in it satisfies it, FALSE only when none does and the newest reading is
+not stale, else UNKNOWN (DESIGN.md 4.3). Expiry of a reading can only take a TRUE away, so a FALSE stands until its
+newest reading goes stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from detector.clock import NEVER
+from detector.rules.truth import FALSE, TRUE, UNKNOWN, Cite, Found
+from detector.rules.view import View
+from detector.windows import Meta, Series
+
+Op = Literal["at_least", "above", "at_most", "below"]
+Threshold = Callable[[View], tuple[float | None, int]]
+"""The number a value is compared with, and until when it stands; None = it is not known."""
+
+_TINY = 1e-9
+
+
+def bounds(op: Op, limit: float) -> tuple[float | None, float | None]:
+    """The comparison as (low, high), both inclusive. Values are rounded to the catalogue's precision, so a strict
+    comparison is an inclusive one a hair further on."""
+    if op == "at_least":
+        return limit - _TINY, None
+    if op == "above":
+        return limit + _TINY, None
+    if op == "at_most":
+        return None, limit + _TINY
+    return None, limit - _TINY
+
+
+def cite(view: View, series: Series, signal: str, index: int, change: str | None = None) -> Cite:
+    """The reading at an index as a line of evidence, with what its flags say."""
+    meta = series.meta[index]
+    notes = [change] if change else []
+    notes += [f"flagged {flag}" for flag in meta.flags]
+    if meta.site and meta.site != "unknown":
+        notes.append(f"site {meta.site}")
+    return Cite(
+        signal, series.value[index], view.catalogue.signals[signal].unit,
+        series.effective[index], series.available[index], "; ".join(notes) or None, meta.source,
+    )  # fmt: skip
+
+
+def not_found(view: View, signal: str, series: Series | None, after: int) -> Found:
+    """No reading satisfies: FALSE while the newest one in the window is fresh, else UNKNOWN."""
+    if series is None or view.unreadable(signal):
+        return Found(UNKNOWN)
+    newest = series.newest(after, view.now)
+    if newest is None:
+        return Found(UNKNOWN)
+    at = series.at[newest]
+    until = min(at + view.stale_after(signal), at + view.now - after)
+    if until <= view.now or view.low_means_nothing(signal):
+        return Found(UNKNOWN)
+    return Found(FALSE, until)
+
+
+class Reads:
+    """One or two readings in a window beyond a threshold.
+
+    ``apart`` asks for two readings at least that far apart of which at least one is not from an excluded site
+    ("skin never counts alone"). ``confirm`` = (value, within): a second reading at least that high within that time.
+    ``since`` moves the start of the window to an event (pump restored) plus an offset.
+    """
+
+    def __init__(
+        self, signal: str, op: Op, threshold: Threshold, within: int, *, apart: int | None = None,
+        confirm: tuple[float, int] | None = None, sites_not: frozenset[str] = frozenset(),
+        sites: frozenset[str] = frozenset(), flags_not: frozenset[str] = frozenset(),
+        since: Callable[[View], int | None] | None = None, latest: bool = False, extra: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        self.signal, self.op, self.threshold, self.within = signal, op, threshold, within
+        self.apart, self.confirm, self.since, self.latest = apart, confirm, since, latest
+        self.sites, self.sites_not, self.flags_not = sites, sites_not, flags_not
+        self.needs = frozenset({signal, "context"}) | extra
+
+    def _accept(self, meta: Meta) -> bool:
+        if self.flags_not and not self.flags_not.isdisjoint(meta.flags):
+            return False
+        if self.sites and meta.site not in self.sites:
+            return False
+        return self.apart is not None or meta.site not in self.sites_not
+
+    def ask(self, view: View) -> Found:
+        series = view.series(self.signal)
+        after = view.now - self.within
+        if self.since is not None:
+            start = self.since(view)
+            if start is None:
+                return Found(FALSE)
+            if start > view.now:
+                return Found(FALSE, start)
+            after = max(after, start)
+        if series is None or view.unreadable(self.signal):
+            return Found(UNKNOWN)
+        limit, until = self.threshold(view)
+        if limit is None:
+            return Found(UNKNOWN, until)
+        low, high = bounds(self.op, limit)
+        if self.latest:
+            found = self._ask_latest(view, series, low, high)
+        elif self.apart is not None:
+            found = self._ask_pair(view, series, after, low, high)
+        else:
+            found = self._ask_one(view, series, after, low, high)
+        if found.truth == TRUE and low is None and view.low_means_nothing(self.signal):
+            found = Found(UNKNOWN)
+        return found if until == NEVER else found._replace(until=min(found.until, until))
+
+    def _ask_latest(self, view: View, series: Series, low: float | None, high: float | None) -> Found:
+        stale = min(self.within, view.stale_after(self.signal))
+        k = series.newest(view.now - stale, view.now)
+        while k is not None and not self._accept(series.meta[k]):
+            k = series.newest(view.now - stale, series.at[k] - 1)
+        if k is None:
+            return Found(UNKNOWN)
+        value, until = series.value[k], series.at[k] + stale
+        if (low is None or value >= low) and (high is None or value <= high):
+            return Found(TRUE, until, (cite(view, series, self.signal, k),))
+        if high is None and view.low_means_nothing(self.signal):
+            return Found(UNKNOWN, until)
+        return Found(FALSE, until)
+
+    def _ask_one(self, view: View, series: Series, after: int, low: float | None, high: float | None) -> Found:
+        for k in series.matching(after, view.now, low, high, self._accept):
+            if self.confirm is None:
+                return self._one(view, series, after, low, high, k)
+            second = self._second(series, k, view.now)
+            if second is not None:
+                first = series.at[k] + self.within
+                lines = (cite(view, series, self.signal, k), cite(view, series, self.signal, second, "confirms"))
+                return Found(TRUE, first, lines)
+        return not_found(view, self.signal, series, after)
+
+    def _second(self, series: Series, first: int, now: int) -> int | None:
+        assert self.confirm is not None
+        value, within = self.confirm
+        at = series.at[first]
+        for k in series.matching(at - within - 1, min(now, at + within), value - _TINY, None):
+            if series.at[k] != at:
+                return k
+        return None
+
+    def _ask_pair(self, view: View, series: Series, after: int, low: float | None, high: float | None) -> Found:
+        assert self.apart is not None
+        newest = next(series.matching(after, view.now, low, high, self._accept), None)
+        if newest is not None:
+            oldest = next(series.matching(after, view.now, low, high, self._accept, backwards=False))
+            pair = (oldest, newest)
+            if self.sites_not:
+                pair = self._with_good_site(view, series, after, low, high, oldest, newest)
+            if series.at[pair[1]] - series.at[pair[0]] >= self.apart:
+                until = series.at[pair[0]] + self.within
+                return Found(TRUE, until, tuple(cite(view, series, self.signal, k) for k in dict.fromkeys(pair)))
+        return not_found(view, self.signal, series, after)
+
+    def _with_good_site(
+        self, view: View, series: Series, after: int, low: float | None, high: float | None, oldest: int, newest: int
+    ) -> tuple[int, int]:
+        def good(meta: Meta) -> bool:
+            return self._accept(meta) and meta.site not in self.sites_not
+
+        last = next(series.matching(after, view.now, low, high, good), None)
+        if last is None:
+            return newest, newest
+        first = next(series.matching(after, view.now, low, high, good, backwards=False))
+        pairs = ((oldest, last), (first, newest))
+        return max(pairs, key=lambda pair: series.at[pair[1]] - series.at[pair[0]])
+
+    def _one(
+        self, view: View, series: Series, after: int, low: float | None, high: float | None, newest: int
+    ) -> Found:
+        """The first reading that satisfies, the most extreme and the newest. It stands until the first one leaves
+        the window: what is cited must be a function of the readings and now, not of when it was last asked."""
+        oldest = next(series.matching(after, view.now, low, high, self._accept, backwards=False))
+        lines = {oldest, newest}
+        edge = series.extremes(after, view.now)
+        if edge is not None:
+            most = edge[1] if low is not None else edge[0]
+            if self._accept(series.meta[most]):
+                lines.add(most)
+        cites = tuple(cite(view, series, self.signal, k) for k in sorted(lines))
+        return Found(TRUE, series.at[oldest] + self.within, cites)
+
+
+class Every:
+    """All readings of a window satisfy, and there are at least n of them.
+
+    ``computed`` takes the mean arterial pressure from systolic and diastolic readings of one instant, (S + 2 D) / 3,
+    where the window holds no measured one (clinical-evidence.md 3.3).
+    """
+
+    def __init__(
+        self, signal: str, op: Op, threshold: Threshold, within: int, n: int, *, computed: bool = False
+    ) -> None:
+        self.signal, self.op, self.threshold, self.within, self.n = signal, op, threshold, within, n
+        self.computed = computed
+        self.needs = frozenset({signal, "context"}) | (frozenset({"sbp", "dbp"}) if computed else frozenset())
+
+    def ask(self, view: View) -> Found:
+        after = view.now - self.within
+        limit, until = self.threshold(view)
+        if limit is None or view.unreadable(self.signal):
+            return Found(UNKNOWN, until)
+        series = view.series(self.signal)
+        window = [k for k in series.between(after, view.now) if series.usable[k]] if series is not None else []
+        if series is not None and window:
+            values = [(series.at[k], series.value[k], cite(view, series, self.signal, k)) for k in window]
+        else:
+            values = _mean_pressures(view, self.signal, after) if self.computed else []
+        if not values:
+            return Found(UNKNOWN, until)
+        low, high = bounds(self.op, limit)
+        leaves = min(until, values[0][0] + self.within)
+        if not all((low is None or value >= low) and (high is None or value <= high) for _, value, _ in values):
+            return Found(FALSE, leaves)
+        if len(values) < self.n:
+            return Found(UNKNOWN, leaves)
+        return Found(TRUE, leaves, tuple(dict.fromkeys((values[0][2], values[-1][2]))))
+
+
+def _mean_pressures(view: View, signal: str, after: int) -> list[tuple[int, float, Cite]]:
+    systolic, diastolic = view.series("sbp"), view.series("dbp")
+    if systolic is None or diastolic is None:
+        return []
+    low = {diastolic.at[k]: diastolic.value[k] for k in diastolic.between(after, view.now) if diastolic.usable[k]}
+    means = []
+    for k in systolic.between(after, view.now):
+        at = systolic.at[k]
+        if systolic.usable[k] and at in low:
+            mean = view.catalogue.signals[signal].round((systolic.value[k] + 2 * low[at]) / 3)
+            line = cite(view, systolic, "sbp", k, "mean computed from systolic and diastolic")
+            unit = view.catalogue.signals[signal].unit
+            means.append((at, mean, line._replace(signal=signal, value=mean, unit=unit)))
+    return means
+
+
+class NoReading:
+    """No usable reading in the window: a prompt is an output too."""
+
+    def __init__(self, signal: str, within: int) -> None:
+        self.signal, self.within = signal, within
+        self.needs = frozenset({signal})
+
+    def ask(self, view: View) -> Found:
+        series = view.series(self.signal)
+        newest = None if series is None else series.newest(view.now - self.within, view.now)
+        if series is None or newest is None:
+            return Found(TRUE)
+        return Found(FALSE, series.at[newest] + self.within)
+
+
+class BaseUnknown:
+    """The usual value of a signal is not known."""
+
+    def __init__(self, signal: str) -> None:
+        self.signal = signal
+        self.needs = frozenset({signal, "stay"})
+
+    def ask(self, view: View) -> Found:
+        base, until = view.base(self.signal)
+        return Found(TRUE if base is None else FALSE, until)

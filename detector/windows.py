@@ -1,0 +1,315 @@
+"""The readings of one signal in event time, and the questions a rule may ask of them.
+
+A :class:`Series` keeps its readings in columns ordered by (at, value), so the order of arrival cannot matter. Beside
+them it keeps, for every hour, how many usable readings there are, the lowest and the highest: a question about a long
+window reads those summaries and opens an hour only when the answer must lie in it. Nothing here grows with history.
+
+``at`` is the instant a reading counts from: ``effective_at``, or ``available_at`` when it was charted ahead of time.
+A window of width w that ends now is (now - w, now]. Hours are counted from the patient's own ``anchor``, so that
+shifting a whole course by minutes shifts its hours with it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from math import inf
+from statistics import median
+from typing import NamedTuple
+
+from detector.clock import HOUR
+
+
+class Meta(NamedTuple):
+    """What is known of a reading besides its number. ``rank`` orders the versions of one observation."""
+
+    site: str | None = None
+    flags: tuple[str, ...] = ()
+    reference_high: float | None = None
+    source: str | None = None
+    rank: int = 1
+
+
+class Reading(NamedTuple):
+    """One cleaned value in the catalogue's unit, rounded to its precision."""
+
+    at: int
+    value: float
+    effective_at: int
+    available_at: int
+    meta: Meta
+    observation_id: str | None = None
+
+
+class Hour(NamedTuple):
+    """What is kept of a vital's hour once it is more than 24 h old."""
+
+    start: int
+    n: int
+    low: float
+    high: float
+    median: float
+    last: float
+
+
+class Jump(NamedTuple):
+    """A change larger than ``delta`` within ``within`` ms is an artefact until it is repeated (guard G-2)."""
+
+    delta: float
+    within: int
+
+
+SHORT = 16
+"""So few readings are looked through faster than their hours are looked up."""
+
+ANY = (1, -inf, inf)
+"""The summary of a piece that was not summarised: anything may be in it."""
+
+Accept = Callable[[Meta], bool]
+
+
+class Series:
+    """All that is remembered of one signal of one patient."""
+
+    __slots__ = ("_hours", "_usual", "anchor", "at", "available", "effective", "ids", "jump", "meta", "older", "usable", "value")
+
+    def __init__(self, anchor: int, jump: Jump | None = None) -> None:
+        self.anchor = anchor
+        self.jump = jump
+        self.at = array("q")
+        self.value = array("d")
+        self.effective = array("q")
+        self.available = array("q")
+        self.usable = array("b")
+        self.meta: list[Meta] = []
+        self.ids: list[str | None] = []
+        self.older: list[Hour] = []
+        self._hours: dict[int, tuple[int, float, float]] = {}
+        self._usual: tuple[int, float | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Series):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Series.__slots__ if name != "_usual")
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    # --- folding -----------------------------------------------------------------------------------------------
+
+    def insert(self, reading: Reading) -> bool:
+        """Put a reading in its place; False when the same reading is there already."""
+        at, value = reading.at, reading.value
+        index = len(self.at)
+        if index and (at, value) <= (self.at[-1], self.value[-1]):
+            index = bisect_left(self.at, at)
+            while index < len(self.at) and self.at[index] == at and self.value[index] < value:
+                index += 1
+            twin = index
+            while twin < len(self.at) and self.at[twin] == at and self.value[twin] == value:
+                if self.meta[twin].site == reading.meta.site and self.effective[twin] == reading.effective_at:
+                    return False
+                twin += 1
+        self.at.insert(index, at)
+        self.value.insert(index, value)
+        self.effective.insert(index, reading.effective_at)
+        self.available.insert(index, reading.available_at)
+        self.meta.insert(index, reading.meta)
+        self.ids.insert(index, reading.observation_id)
+        self.usable.insert(index, 1)
+        if self.jump is None:
+            self._count(at, value)
+        else:
+            self._judge_jumps(at)
+        return True
+
+    def remove(self, index: int) -> None:
+        """Take out a reading that was corrected or entered in error."""
+        at = self.at[index]
+        for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
+            del column[index]
+        if self.jump is None:
+            self._recount(at)
+        else:
+            self._judge_jumps(at)
+
+    def find(self, effective_at: int) -> list[int]:
+        """Indices of the readings measured at ``effective_at``."""
+        found = [k for k in self.between(effective_at - 1, effective_at) if self.effective[k] == effective_at]
+        return found or [k for k in range(len(self.at)) if self.effective[k] == effective_at > self.at[k]]
+
+    def reading(self, index: int) -> Reading:
+        """The reading at an index."""
+        return Reading(
+            self.at[index], self.value[index], self.effective[index], self.available[index],
+            self.meta[index], self.ids[index],
+        )  # fmt: skip
+
+    def _hour(self, at: int) -> int:
+        return (at - self.anchor) // HOUR
+
+    def _count(self, at: int, value: float) -> None:
+        hour = self._hour(at)
+        n, low, high = self._hours.get(hour, (0, value, value))
+        self._hours[hour] = (n + 1, min(low, value), max(high, value))
+
+    def count_hours(self) -> None:
+        """Rebuild the hourly summaries from the columns (after they were loaded)."""
+        self._hours = {}
+        for k, at in enumerate(self.at):
+            if self.usable[k]:
+                self._count(at, self.value[k])
+
+    def _recount(self, at: int) -> None:
+        hour = self._hour(at)
+        start = self.anchor + hour * HOUR
+        values = [
+            self.value[k]
+            for k in range(bisect_left(self.at, start), bisect_left(self.at, start + HOUR))
+            if self.usable[k]
+        ]
+        if values:
+            self._hours[hour] = (len(values), min(values), max(values))
+        else:
+            self._hours.pop(hour, None)
+
+    def _judge_jumps(self, at: int) -> None:
+        """Guard G-2 around one instant: a reading that jumped from those before it, with none near it in time that
+        repeats it, is not usable. It depends on neighbours only, so late and early arrivals end in one state."""
+        jump = self.jump
+        assert jump is not None
+        touched = {at}
+        for k in self.between(at - jump.within - 1, at + jump.within):
+            mine = self.value[k]
+            site = self.meta[k].site
+            jumped = repeated = False
+            for other in self.between(self.at[k] - jump.within - 1, self.at[k] + jump.within):
+                if other == k or self.meta[other].site != site or self.at[other] == self.at[k]:
+                    continue
+                if abs(self.value[other] - mine) <= jump.delta:
+                    repeated = True
+                elif self.at[other] < self.at[k]:
+                    jumped = True
+            self.usable[k] = 0 if jumped and not repeated else 1
+            touched.add(self.at[k])
+        for hour in {self._hour(t) for t in touched}:
+            self._recount(self.anchor + hour * HOUR)
+
+    def summarise(self, before: int) -> None:
+        """Replace every whole hour that ended by ``before`` with its summary."""
+        cut = self.anchor + self._hour(before) * HOUR
+        end = bisect_left(self.at, cut)
+        start = 0
+        while start < end:
+            hour = self._hour(self.at[start])
+            stop = bisect_left(self.at, self.anchor + (hour + 1) * HOUR, start, end)
+            values = [self.value[k] for k in range(start, stop) if self.usable[k]]
+            if values:
+                self.older.append(
+                    Hour(self.anchor + hour * HOUR, len(values), min(values), max(values), median(values), values[-1])
+                )
+            start = stop
+        self._usual = None
+        self._drop(end)
+
+    def forget(self, before: int) -> None:
+        """Drop readings and summaries that lie before an instant."""
+        self._drop(bisect_left(self.at, before))
+        keep = 0
+        while keep < len(self.older) and self.older[keep].start < before:
+            keep += 1
+        if keep:
+            del self.older[:keep]
+
+    def _drop(self, end: int) -> None:
+        if not end:
+            return
+        last = self.at[end - 1]
+        for hour in [h for h in self._hours if h <= self._hour(last)]:
+            del self._hours[hour]
+        for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
+            del column[:end]
+        self._recount(last)
+
+    def usual(self, oldest: int) -> float | None:
+        """The median of the hourly medians after ``oldest``; None = nothing is summarised yet. Kept until it moves."""
+        first = next((hour.start for hour in self.older if hour.start > oldest), None)
+        if first is None:
+            return None
+        if self._usual is None or self._usual[0] != first:
+            self._usual = (first, median([hour.median for hour in self.older if hour.start > oldest]))
+        return self._usual[1]
+
+    # --- questions ---------------------------------------------------------------------------------------------
+
+    def between(self, after: int, upto: int) -> range:
+        """Indices of the readings in (after, upto]."""
+        return range(bisect_right(self.at, after), bisect_right(self.at, upto))
+
+    def newest(self, after: int, upto: int) -> int | None:
+        """Index of the newest usable reading in (after, upto]; None = there is none."""
+        for k in reversed(self.between(after, upto)):
+            if self.usable[k]:
+                return k
+        return None
+
+    def _hourly(self, window: range, *, backwards: bool) -> Iterator[tuple[tuple[int, float, float], range]]:
+        """The window cut into hours, each with the summary of its whole hour."""
+        low, high = window.start, window.stop
+        nothing = (0, 0.0, 0.0)
+        while low < high:
+            hour = self._hour(self.at[high - 1] if backwards else self.at[low])
+            if backwards:
+                cut = bisect_left(self.at, self.anchor + hour * HOUR, low, high)
+                yield self._hours.get(hour, nothing), range(cut, high)
+                high = cut
+            else:
+                cut = bisect_left(self.at, self.anchor + (hour + 1) * HOUR, low, high)
+                yield self._hours.get(hour, nothing), range(low, cut)
+                low = cut
+
+    def matching(
+        self,
+        after: int,
+        upto: int,
+        low: float | None,
+        high: float | None,
+        accept: Accept | None = None,
+        *,
+        backwards: bool = True,
+    ) -> Iterator[int]:
+        """Indices in (after, upto] of usable readings with low <= value <= high (None = no bound), newest first."""
+        window = self.between(after, upto)
+        pieces = [(ANY, window)] if len(window) <= SHORT else self._hourly(window, backwards=backwards)
+        for (n, least, most), hour in pieces:
+            if not n or (low is not None and most < low) or (high is not None and least > high):
+                continue
+            for k in reversed(hour) if backwards else hour:
+                value = self.value[k]
+                if (
+                    self.usable[k]
+                    and (low is None or value >= low)
+                    and (high is None or value <= high)
+                    and (accept is None or accept(self.meta[k]))
+                ):
+                    yield k
+
+    def extremes(self, after: int, upto: int) -> tuple[int, int] | None:
+        """Indices of the lowest and the highest usable reading in (after, upto] (the newest of equals)."""
+        lowest = highest = -1
+        window = self.between(after, upto)
+        pieces = [(ANY, window)] if len(window) <= SHORT else self._hourly(window, backwards=True)
+        for (n, least, most), hour in pieces:
+            if not n or (lowest >= 0 and least >= self.value[lowest] and most <= self.value[highest]):
+                continue
+            for k in reversed(hour):
+                if not self.usable[k]:
+                    continue
+                if lowest < 0 or self.value[k] < self.value[lowest]:
+                    lowest = k
+                if highest < 0 or self.value[k] > self.value[highest]:
+                    highest = k
+        return None if lowest < 0 else (lowest, highest)

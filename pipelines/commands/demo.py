@@ -1,0 +1,148 @@
+"""``itbwatch demo``: a simulated ward in fast time through the service's own loop, without a broker."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.live import Live
+from rich.table import Column, Table
+from starlette.applications import Starlette
+
+from detector.clock import HOUR, from_datetime, to_datetime
+from detector.records import SEVERITIES
+from detector.scoring import NoScorer
+from pipelines.errors import SourceError
+from pipelines.metrics import Metrics
+from pipelines.outbox import FilePublisher
+from pipelines.plan_files import load_plan
+from pipelines.service import Service
+from pipelines.settings import File, Http, Poll, Settings
+from pipelines.settings import Store as StoreSettings
+from pipelines.simulate import DEMO_WARD, WARD, events
+from pipelines.simulate.feeder import Feeder
+from pipelines.sources.file import FileSource
+from pipelines.store import Store
+from pipelines.web.app import build_app
+from pipelines.web.board import Board
+from pipelines.web.server import WebServer, allowed_hosts
+
+START = from_datetime(datetime(2030, 1, 7, tzinfo=UTC))
+SIMULATED_HOURS = 72
+SEED = 1
+NOTICE = "Synthetic patients in fast time: no person stands behind any number here."
+TELL_EVERY_S = 5.0  # in a pipe; a terminal shows a table that moves
+
+
+@click.command("demo", short_help="A simulated ward in fast time, with page and metrics; needs no broker.")
+@click.option(
+    "--speed", type=click.FloatRange(1, 100_000), default=1_800.0, show_default=True, help="Simulated seconds a second."
+)
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End after so many seconds instead of on Ctrl-C.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Of the page; 0 = any free one.  [default: 8480, or any free one]"
+)
+def command(*, speed: float, seconds: float | None, port: int | None) -> None:
+    """Watch a ward of nine simulated patients, three of them with a pump: the published case of BMC Clin Pharmacol
+    2004;4:6, a septic patient and a moderate withdrawal. A fourth is too hot and has no pump.
+
+    It runs until Ctrl-C; when the simulated three days are over, the page stays.
+    """
+    with tempfile.TemporaryDirectory(prefix="itbwatch-demo-") as folder:
+        settings = _settings(Path(folder), port)
+        plan = load_plan(settings)
+        metrics = Metrics(plan, settings)
+        board = Board(settings.identity_key())
+        service = Service(
+            settings, plan, NoScorer(), Store(settings.store), FilePublisher(settings.file), metrics, board,
+            lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
+        )  # fmt: skip
+        app = build_app(metrics, board, service.ready, hosts=allowed_hosts(settings.http.host), notice=NOTICE)
+        feeder = Feeder(Path(settings.file.path), events(DEMO_WARD, START, SIMULATED_HOURS, SEED), speed)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: service.stop())
+        if seconds is not None:
+            end = threading.Timer(seconds, service.stop)
+            end.daemon = True
+            end.start()
+        with _serve(app, settings.http, port) as web, feeder, _shown(web.url, feeder, board):
+            service.run()
+    click.echo("itbwatch demo: ended")
+
+
+def _settings(folder: Path, port: int | None) -> Settings:
+    file = File(
+        path=str(folder / "ward.ndjson"), alerts=str(folder / "alerts.ndjson"), deadletters=str(folder / "dead.ndjson")
+    )
+    return Settings(
+        source="file", time="stream", file=file, store=StoreSettings(path=str(folder / "demo.sqlite")),
+        http=Http() if port is None else Http(port=port), poll=Poll(timeout_ms=100), wards=WARD["stays"]["units"],
+    )  # fmt: skip
+
+
+def _serve(app: Starlette, http: Http, port: int | None) -> WebServer:
+    """The web server; only a port that nobody asked for may be exchanged for a free one."""
+    try:
+        return WebServer(app, http.host, http.port)
+    except OSError as error:
+        if port is None:
+            return WebServer(app, http.host, 0)
+        raise SourceError(f"--port {port}: {error.strerror}; expected a free port (--port 0 takes any)") from error
+
+
+@contextmanager
+def _shown(url: str, feeder: Feeder, board: Board) -> Iterator[None]:
+    """Say how it goes while the block runs: a table that moves on a terminal, lines in a pipe."""
+    print(f"itbwatch demo: {url} (page), {url}metrics; Ctrl-C ends it. {NOTICE}", flush=True)
+    if sys.stdout.isatty():
+        with Live(get_renderable=lambda: _table(feeder, board), refresh_per_second=4, transient=True):
+            yield
+        return
+    ended = threading.Event()
+    teller = threading.Thread(target=_tell, args=(feeder, board, ended), name="teller", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def _tell(feeder: Feeder, board: Board, ended: threading.Event) -> None:
+    while not ended.wait(TELL_EVERY_S):
+        counts = _open(board)
+        alerts = ", ".join(f"{counts[word]} {word}" for word in reversed(SEVERITIES))
+        print(f"{_moment(feeder)}, {feeder.written} records, open alerts: {alerts}", flush=True)
+
+
+def _table(feeder: Feeder, board: Board) -> Table:
+    counts = _open(board)
+    table = Table(Column("ward time", no_wrap=True), "records", *reversed(SEVERITIES), "newest of the most severe")
+    alerts = board.alerts()
+    headline = alerts[0][1].headline if alerts else "-"
+    table.add_row(
+        _moment(feeder), f"{feeder.written:,}", *(str(counts[word]) for word in reversed(SEVERITIES)), headline
+    )
+    return table
+
+
+def _open(board: Board) -> Counter[str]:
+    return Counter(record.severity for _, record in board.alerts())
+
+
+def _moment(feeder: Feeder) -> str:
+    hours = (feeder.now - START) / HOUR
+    return f"{to_datetime(feeder.now):%a %H:%M} ({hours:.1f} h{', all played, still serving' if feeder.over else ''})"

@@ -1,0 +1,106 @@
+"""``itbwatch replay``: what would have been alerted, over a data set of past stays."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from detector.records import SEVERITIES
+from pipelines.datasets import FORMATS, open_dataset
+from pipelines.plan_files import load_plan
+from pipelines.replay import replay
+from pipelines.report import report_html
+from pipelines.results import check_output, summarise, write
+from pipelines.settings import Settings, load_settings
+
+
+@click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="canonical", show_default=True)
+@click.option("--stays", type=click.Path(path_type=Path), help="Table of stays; gives admissions and discharges.")
+@click.option(
+    "--pumps", metavar="all|none|FILE", help="Who has a pump. FILE: pump events as NDJSON, the others have none."
+)
+@click.option("--context", type=click.Path(path_type=Path), help="Context events as NDJSON.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to share the patients."
+)
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
+def command(
+    inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
+    workers: int, engine: str, config: Path | None,
+) -> None:  # fmt: skip
+    """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
+
+    INPUT is a canonical table of observations: Parquet, CSV, or NDJSON of any events.
+    """
+    if engine == "spark":
+        raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
+    check_output(out)
+    settings = Settings() if config is None else load_settings(config)
+    plan = load_plan(settings)
+    started = time.perf_counter()
+    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
+    with _progress(len(dataset)) as advance:
+        outcome = replay(dataset, settings, workers=workers, progress=advance)
+    asked = {
+        "inputs": [path.name for path in inputs], "format": format_name, "stays": stays and stays.name,
+        "pumps": pumps if pumps in ("all", "none", None) else Path(pumps).name, "context": context and context.name,
+        "workers": workers, "synthetic": dataset.synthetic,
+    }  # fmt: skip
+    rows = len(dataset) + sum(dataset.rejected.values())
+    summary = summarise(outcome, plan, rows=rows, seconds=time.perf_counter() - started, run=asked)
+    write(out, outcome.records, summary, report_html(outcome, summary))
+    _print(summary, out)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} rows/s")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    """A bar with rate and remaining time on a terminal, silence in a pipe."""
+    bar = Progress(
+        TextColumn("replay"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("replay", total=total)
+        yield lambda events: bar.advance(task, events)
+
+
+def _print(summary: Mapping[str, Any], out: Path) -> None:
+    console = Console()
+    table = Table("severity", title="alerts opened or raised", title_justify="left")
+    for column in ("alerts", "per 100 patient-days", "per 100 gated days"):
+        table.add_column(column, justify="right")
+    for word in reversed(SEVERITIES):
+        rates = (summary[f"alerts_per_100_{kind}patient_days"][word] for kind in ("", "gated_"))
+        table.add_row(
+            word, str(summary["alerts_by_severity"][word]), *("-" if one is None else f"{one:.2f}" for one in rates)
+        )
+    console.print(table)
+    rejected = sum(count for reasons in summary["rejected"].values() for count in reasons.values())
+    late = sum(summary.get("late_observations", {}).values())
+    click.echo(
+        f"{summary['stays']} stays, {summary['patient_days']:,} patient-days ({summary['gated_patient_days']:,} gated), "
+        f"{summary['rows']:,} rows: {rejected:,} rejected, {late:,} late\n"
+        f"{summary['rows_per_second']:,.0f} rows/s, {summary['seconds']:.1f} s, "
+        f"peak memory {summary['peak_memory_mb']:,.0f} MB, plan {summary['plan_digest'][:16]}"
+    )
+    for reason, count in ((f"{t}: {r}", n) for t, reasons in summary["rejected"].items() for r, n in reasons.items()):
+        click.echo(f"  rejected {reason} {count:,}")
+    click.echo(f"written to {out}")

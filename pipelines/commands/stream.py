@@ -1,0 +1,30 @@
+"""``itbwatch stream``: the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines import logs
+from pipelines.running import running, stopped_by_signals
+from pipelines.settings import load_settings
+
+
+@click.command("stream", short_help="The service: events in, alerts, metrics and board out.")
+@click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
+def command(config: Path) -> None:
+    r"""Read events from Kafka (or, with `source: file`, from an NDJSON file) and watch every patient.
+
+    Alerts go to the topic itb.alerts, to /metrics and to the page at /. State, alerts and input positions are kept in
+    one store, so that the service may be killed at any time and goes on where it was.
+
+    \b
+    itbwatch check --connect     see first whether configuration, broker and topics fit
+    itbwatch stream              run; SIGTERM or Ctrl-C finishes the batch and exits 0
+    """
+    settings = load_settings(config)
+    logs.configure(settings.logging.level)
+    with running(settings) as (service, url), stopped_by_signals(service):
+        click.echo(f"itbwatch: watching; page and metrics at {url}", err=True)
+        service.run()

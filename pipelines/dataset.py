@@ -1,0 +1,179 @@
+"""A data set: past stays as the events that the stream would have carried, in the one order.
+
+Observations are nearly all of the rows and stay columnar; every other event is an object in a list. The order is the
+stream's (DESIGN.md section 2): ``available_at``, then topic, then file and row. No file format is known here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import itemgetter
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from detector.clock import DAY
+from detector.errors import ConfigError, InputError
+from detector.events import Acknowledgement, Context, Encounter, Observation, PatientEvent, Position, Pump
+
+TOPIC_ORDER: tuple[str, ...] = ("encounters", "pumps", "context", "observations", "acknowledgements")
+_TYPES = (Encounter, Pump, Context, Observation, Acknowledgement)
+RANK: dict[type, int] = {kind: rank for rank, kind in enumerate(_TYPES)}
+
+OBSERVATION_COLUMNS: dict[str, type[pl.DataType]] = {
+    "patient_id": pl.String,
+    "stay_id": pl.String,
+    "code": pl.String,
+    "value": pl.Float64,
+    "value_text": pl.String,
+    "unit": pl.String,
+    "effective_at": pl.Int64,
+    "available_at": pl.Int64,
+    "status": pl.String,
+    "observation_id": pl.String,
+    "site": pl.String,
+    "reference_high": pl.Float64,
+    "source": pl.String,
+    "file": pl.UInt32,
+    "row": pl.Int64,
+}
+"""What a format makes of its observations: times in ms UTC, ``file`` an index into ``Dataset.files``."""
+
+SYNTHETIC = "synthetic"
+"""The ``source`` of an observation that no patient ever had."""
+
+_ROWS_AT_ONCE = 50_000  # turning a column into Python objects: large enough to be fast, small beside the table
+
+Place = tuple[int, int, int, int]
+"""Where an event stands in the one order: available_at, topic rank, file, row."""
+Placed = tuple[Place, PatientEvent]
+
+
+class InputRefused(InputError):
+    """A whole file cannot be used (exit 65); the message names it, what was found and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("file", message)
+
+
+@dataclass
+class Dataset:
+    """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason)."""
+
+    files: tuple[str, ...]
+    observations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OBSERVATION_COLUMNS))
+    others: list[Placed] = field(default_factory=list)
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.observations = self.observations.sort("available_at", "file", "row")
+        self.others.sort(key=itemgetter(0))
+
+    def __len__(self) -> int:
+        return len(self.observations) + len(self.others)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any observation says of itself that it was made up (``simulate`` marks every one)."""
+        return bool((self.observations["source"] == SYNTHETIC).any()) or any(
+            isinstance(event, Observation) and event.source == SYNTHETIC for _, event in self.others
+        )
+
+    def rows_by_patient(self) -> dict[str, int]:
+        """Number of events of each patient, patients in the order of their ids."""
+        rows = Counter(dict(self.observations.group_by("patient_id").len().iter_rows()))
+        rows.update(event.patient_id for _, event in self.others)
+        return dict(sorted(rows.items()))
+
+    def in_order(self) -> Iterator[PatientEvent]:
+        """Every event in the one order, all patients together."""
+        for _, event in heapq.merge(self.others, self._placed(self.observations), key=itemgetter(0)):
+            yield event
+
+    def by_patient(self) -> Iterator[tuple[str, list[PatientEvent]]]:
+        """Each patient with all its events in the one order; patients in the order of their ids."""
+        tables = self.observations.partition_by("patient_id", as_dict=True, include_key=True)
+        others: defaultdict[str, list[Placed]] = defaultdict(list)
+        for placed in self.others:
+            others[placed[1].patient_id].append(placed)
+        for patient in sorted({key[0] for key in tables} | others.keys()):
+            table = tables.get((patient,))
+            observed = () if table is None else self._placed(table)
+            placed_events = sorted([*others[patient], *observed], key=itemgetter(0))
+            yield patient, [event for _, event in placed_events]
+
+    def shares(self, count: int) -> Iterator[Dataset]:
+        """Cut into about ``count`` data sets of whole patients and nearly equal size, in the order of patient ids."""
+        wanted = max(1, len(self) // count)
+        patients: list[str] = []
+        size = 0
+        for patient, rows in self.rows_by_patient().items():
+            patients.append(patient)
+            size += rows
+            if size >= wanted:
+                yield self._of(patients)
+                patients, size = [], 0
+        if patients:
+            yield self._of(patients)
+
+    def _of(self, patients: list[str]) -> Dataset:
+        chosen = set(patients)
+        observations = self.observations.filter(pl.col("patient_id").is_in(patients))
+        return Dataset(self.files, observations, [one for one in self.others if one[1].patient_id in chosen])
+
+    def _placed(self, table: pl.DataFrame) -> Iterator[Placed]:
+        rank = RANK[Observation]
+        for part in table.iter_slices(_ROWS_AT_ONCE):
+            columns = {name: part[name].to_list() for name in OBSERVATION_COLUMNS}
+            places = zip(columns["available_at"], repeat(rank), columns["file"], columns["row"], strict=False)
+            for place, patient, stay, code, value, text, unit, effective, status, own_id, site, high, source in zip(
+                places, columns["patient_id"], columns["stay_id"], columns["code"], columns["value"],
+                columns["value_text"], columns["unit"], columns["effective_at"], columns["status"],
+                columns["observation_id"], columns["site"], columns["reference_high"], columns["source"], strict=True,
+            ):  # fmt: skip
+                yield place, Observation(
+                    patient_id=patient, stay_id=stay, code=code, value=value, value_text=text, unit=unit,
+                    effective_at=effective, available_at=place[0], status=status, observation_id=own_id, site=site,
+                    reference_high=high, source=source, position=Position(self.files[place[2]], 0, place[3]),
+                )  # fmt: skip
+
+
+def declare_pumps(dataset: Dataset, known: str | set[str]) -> None:
+    """Say of every patient whether a pump is there, before anything else is known of it.
+
+    ``"all"`` implants one a year before the first admission with nothing known since; ``"none"`` declares it absent;
+    a set holds the patients whose pump events the data set has already: the others have none.
+    """
+    first: dict[str, int] = dict(
+        dataset.observations.group_by("patient_id").agg(pl.col("available_at").min()).iter_rows()
+    )
+    admitted: dict[str, int] = {}
+    for (available_at, *_), event in dataset.others:
+        first[event.patient_id] = min(available_at, first.get(event.patient_id, available_at))
+        if isinstance(event, Encounter) and event.event == "admitted":
+            admitted.setdefault(event.patient_id, event.at)
+    for patient, start in first.items():
+        if isinstance(known, set) and patient in known:
+            continue
+        at = admitted.get(patient, start) - 365 * DAY if known == "all" else start
+        kind: Literal["implanted", "absent"] = "implanted" if known == "all" else "absent"
+        pump = Pump(patient_id=patient, event=kind, at=at, available_at=start)
+        # row -1: before any pump event that a file has at the same instant
+        dataset.others.append(((start, RANK[Pump], 0, -1), pump))
+    dataset.others.sort(key=itemgetter(0))
+
+
+def existing(path: Path) -> Path:
+    """The path itself.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError([f"{path}: no such file; expected a table of events"])
+    return path

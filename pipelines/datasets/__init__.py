@@ -1,0 +1,40 @@
+"""Formats of retrospective data sets: one module each, found by its name.
+
+A format is a module here with ``read(inputs, stays, context) -> Dataset``; the name on the command line is the module's
+with hyphens. Pumps are declared the same way for all of them, because no public data set knows an intrathecal pump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from pipelines.dataset import Dataset, declare_pumps
+from pipelines.datasets import canonical
+
+FORMATS: tuple[str, ...] = tuple(sorted(module.name.replace("_", "-") for module in iter_modules(__path__)))
+
+
+def open_dataset(
+    format_name: str, inputs: Sequence[Path], *, stays: Path | None, pumps: str | None, context: Path | None
+) -> Dataset:
+    """Read a data set and say of its patients whether they have a pump.
+
+    ``pumps``: ``"all"``, ``"none"``, the name of an NDJSON file of pump events (patients it does not name have none),
+    or None = only what the inputs themselves say.
+
+    Raises:
+        InputRefused: an input cannot be used as a whole.
+        ConfigError: an input is not there.
+        OSError: an input cannot be read.
+    """
+    read = import_module(f"{__name__}.{format_name.replace('-', '_')}").read
+    dataset: Dataset = read(inputs, stays, context)
+    if pumps in ("all", "none"):
+        declare_pumps(dataset, pumps)
+    elif pumps is not None:
+        named = canonical.add_events(dataset, Path(pumps), "pump")
+        declare_pumps(dataset, named)
+    return dataset

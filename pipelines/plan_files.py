@@ -1,0 +1,73 @@
+"""The plan from its files: the catalogue and the rule book of ``detector/catalogue``, or a site's own copy of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import detector
+from detector.catalogue.signals import Named
+from detector.errors import ConfigError
+from detector.plan import PUBLIC_KEY, Plan, build_plan
+from pipelines.settings import Settings
+from pipelines.yaml_files import read_yaml
+
+CATALOGUE = Path(detector.__file__).parent / "catalogue"
+
+
+def read_catalogue(folder: Path = CATALOGUE) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parsed ``signals.yaml`` and the parsed rule files by name.
+
+    Raises:
+        ConfigError: a file is missing or no YAML; every such file is named.
+    """
+    problems: list[str] = []
+
+    def read(path: Path) -> Any:
+        try:
+            return read_yaml(path)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return {}
+
+    signals = read(folder / "signals.yaml")
+    rules = {path.name: read(path) for path in sorted((folder / "rules").glob("*.yaml"))}
+    if problems:
+        raise ConfigError(problems)
+    if not isinstance(signals, dict):
+        raise ConfigError([f"{folder / 'signals.yaml'} $: {signals!r}; expected a mapping"])
+    return signals, rules
+
+
+def load_plan(settings: Settings) -> Plan:
+    """The plan of a site: the catalogue shipped here or its own copy, its identity key, its local codes.
+
+    Raises:
+        ConfigError: with every mistake of every file.
+    """
+    folder = Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+    return plan_from_files(
+        folder,
+        identity_key=settings.identity_key(),
+        pump_register_complete=settings.pump_register == "complete",
+        code_map={code: Named(site.signal, None) for code, site in settings.code_map.items()},
+    )
+
+
+def plan_from_files(
+    folder: Path = CATALOGUE,
+    *,
+    identity_key: bytes = PUBLIC_KEY,
+    pump_register_complete: bool = False,
+    code_map: Mapping[str, Named] | None = None,
+) -> Plan:
+    """Build the plan.
+
+    Raises:
+        ConfigError: with every mistake of every file.
+    """
+    signals, rules = read_catalogue(folder)
+    return build_plan(
+        signals, rules, identity_key=identity_key, pump_register_complete=pump_register_complete, code_map=code_map
+    )

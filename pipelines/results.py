@@ -1,0 +1,138 @@
+"""What a replay leaves behind: alerts.parquet and summary.json, with the report, all together or not at all."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from detector.errors import ConfigError
+from detector.plan import Plan
+from detector.records import SEVERITIES, AlertRecord
+from pipelines.replay import Outcome
+
+ALERTS, SUMMARY, REPORT = "alerts.parquet", "summary.json", "report.html"
+COUNTED_STATES = ("opened", "raised")
+"""The steps of an alert that ask for attention, hence the ones a burden counts."""
+
+_UTC = pl.Datetime("us", "UTC")
+_SCHEMA: dict[str, Any] = {
+    "alert_id": pl.String, "sequence": pl.Int64, "patient_id": pl.String, "stay_id": pl.String, "syndrome": pl.String,
+    "severity": pl.String, "state": pl.String, "at": pl.String, "onset_at": pl.String, "headline": pl.String,
+    "rules": pl.String, "score": pl.Float64, "alert": pl.String,
+}  # fmt: skip
+
+
+def alerts_table(records: Iterable[AlertRecord]) -> pl.DataFrame:
+    """One row a record in the columns of DESIGN.md section 3; ``rules`` are the ids behind the evidence, by commas."""
+    rows = [
+        (one.alert_id, one.sequence, one.patient_id, one.stay_id, one.syndrome, one.severity, one.state, one.at,
+         one.onset_at, one.headline, ",".join(dict.fromkeys(line.rule for line in one.evidence)), one.score,
+         one.to_json().decode())
+        for one in records
+    ]  # fmt: skip
+    table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return table.with_columns(
+        pl.col("at", "onset_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.3fZ", time_unit="us").cast(_UTC)
+    )
+
+
+def summarise(outcome: Outcome, plan: Plan, *, rows: int, seconds: float, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a replay. ``rows`` were read, in ``seconds`` of wall time with reading; ``run`` says what was asked for."""
+    days = sum(stay.days for stay in outcome.stays)
+    gated_days = sum(stay.gated_days for stay in outcome.stays)
+    alerts: Counter[tuple[str, str, str]] = Counter(
+        (one.syndrome, one.severity, one.state) for one in outcome.records if one.state in COUNTED_STATES
+    )
+    by_severity = {word: sum(n for key, n in alerts.items() if key[1] == word) for word in SEVERITIES}
+    return {
+        "run": dict(run),
+        "stays": len(outcome.stays),
+        "patient_days": round(days, 2),
+        "gated_patient_days": round(gated_days, 2),
+        "records": len(outcome.records),
+        "alerts": [
+            {"syndrome": syndrome, "severity": severity, "state": state, "count": count}
+            for (syndrome, severity, state), count in sorted(alerts.items())
+        ],
+        "alerts_by_severity": by_severity,
+        "alerts_per_100_patient_days": {word: _per_100(n, days) for word, n in by_severity.items()},
+        "alerts_per_100_gated_patient_days": {word: _per_100(n, gated_days) for word, n in by_severity.items()},
+        "rejected": _nested(outcome.rejected),
+        **{name: _nested(counts) for name, counts in _by_metric(outcome.counts).items()},
+        "rows": rows,
+        "rows_per_second": round(rows / seconds, 1),
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(_peak_memory() / 1e6, 1),
+        "plan_digest": plan.digest,
+        "rules_version": plan.rules_version,
+        "versions": {"itbwatch": version("itbwatch"), "python": platform.python_version(), "polars": pl.__version__},
+    }
+
+
+def check_output(out: Path) -> None:
+    """Refuse, before any work, a folder that a replay may not replace.
+
+    Raises:
+        ConfigError: ``out`` is a file, or holds something other than an earlier replay.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError([f"{out}: is a file; expected a folder for the results, --out DIR"])
+    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT})
+    if others:
+        raise ConfigError([f"{out}: holds {others[0]!r}; expected a new folder or an earlier replay's, --out DIR"])
+
+
+def write(out: Path, records: Iterable[AlertRecord], summary: Mapping[str, Any], report: str) -> None:
+    """Write all three files beside ``out`` and move them there as one folder; a failure leaves nothing behind."""
+    out = out.absolute()
+    part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
+    try:
+        part.mkdir(parents=True)
+        alerts_table(records).write_parquet(part / ALERTS)
+        (part / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        (part / REPORT).write_text(report, encoding="utf-8")
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _per_100(count: int, days: float) -> float | None:
+    return round(100 * count / days, 3) if days else None
+
+
+def _by_metric(counts: Counter[tuple[str, ...]]) -> dict[str, Counter[tuple[str, ...]]]:
+    metrics: dict[str, Counter[tuple[str, ...]]] = {}
+    for (metric, *labels), count in sorted(counts.items()):
+        metrics.setdefault(metric.removesuffix("_total"), Counter())[tuple(labels)] += count
+    return metrics
+
+
+def _nested(counts: Mapping[Any, int]) -> dict[str, Any]:
+    """{("a", "b"): 1} as {"a": {"b": 1}}, keys in order."""
+    tree: dict[str, Any] = {}
+    for (*path, leaf), count in sorted(counts.items()):
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch[leaf] = branch.get(leaf, 0) + count
+    return tree
+
+
+def _peak_memory() -> int:
+    """Bytes at the highest point of the largest of this process and its finished workers."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS, kibibytes elsewhere
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

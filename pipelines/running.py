@@ -1,0 +1,89 @@
+"""Putting the service together: store, plan, source, publisher, metrics and board, for ``stream`` and for ``demo``."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from detector.scoring import NoScorer, Scorer
+from pipelines.errors import SourceError
+from pipelines.metrics import Metrics
+from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
+from pipelines.plan_files import load_plan
+from pipelines.service import Service
+from pipelines.settings import Settings
+from pipelines.sources import Owner, Source
+from pipelines.sources.file import FileSource
+from pipelines.sources.kafka import KafkaSource
+from pipelines.store import Store
+from pipelines.web.app import build_app
+from pipelines.web.board import Board
+from pipelines.web.server import WebServer, allowed_hosts
+
+
+@contextmanager
+def running(settings: Settings, scorer: Scorer | None = None, *, notice: str = "") -> Iterator[tuple[Service, str]]:
+    """A service ready to ``run``, and the address of its page, which is served until the block ends.
+
+    ``notice`` stands on top of the page.
+
+    Raises:
+        ConfigError: a file of the configuration, catalogue or rules is wrong, or the topics do not fit.
+        StoreError: the store cannot be opened.
+        SourceError: no broker answers, or the port of ``http`` is taken.
+    """
+    plan = load_plan(settings)
+    with ExitStack() as open_now:
+        store = Store(settings.store)
+        open_now.callback(store.close)
+        metrics = Metrics(plan, settings)
+        board = Board(settings.identity_key())
+        service = Service(
+            settings,
+            plan,
+            scorer or NoScorer(),
+            store,
+            _publisher(settings),
+            metrics,
+            board,
+            partial(connect, settings),
+        )
+        app = build_app(metrics, board, service.ready, hosts=allowed_hosts(settings.http.host), notice=notice)
+        try:
+            web = open_now.enter_context(WebServer(app, settings.http.host, settings.http.port))
+        except OSError as error:
+            where = f"{settings.http.host}:{settings.http.port}"
+            raise SourceError(f"http: {where} cannot be served ({error.strerror}); expected a free port") from error
+        yield service, web.url
+
+
+@contextmanager
+def stopped_by_signals(service: Service) -> Iterator[None]:
+    """SIGTERM and SIGINT end the service after its present batch; the handlers before are put back."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        service.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def connect(settings: Settings, owner: Owner) -> Source:
+    """The source that the settings name."""
+    if settings.source == "file":
+        return FileSource(Path(settings.file.path), owner, settings.limits.record_bytes)
+    return KafkaSource(
+        settings.kafka, owner, record_bytes=settings.limits.record_bytes, merge_idle_ms=settings.merge_idle_ms
+    )
+
+
+def _publisher(settings: Settings) -> Publisher:
+    return FilePublisher(settings.file) if settings.source == "file" else KafkaPublisher(settings.kafka)

@@ -1,0 +1,435 @@
+"""The run loop: the one place where records, the detector, the store and the sinks meet.
+
+Each step does, in this order:
+
+1. poll     records of every owned partition, each partition in its one order
+2. decide   decode, put in the ticks, run the detector; all of it in memory
+3. commit   one transaction: patients, alerts, outbox, dead letters, journal, and the input positions (compare-and-set)
+4. publish  what the outbox holds, and mark it
+5. hint     commit the offsets in Kafka, for tools that show lag; nothing reads them back
+
+What a crash does in each gap:
+
+- before 3: nothing has happened; the same records are read again and give the same alerts
+- in 3: the database keeps all of the transaction or nothing of it
+- between 3 and 4, or in 4: the records wait in the outbox and are sent after the restart, some perhaps a second time
+- between 4 and 5: the broker's offsets are old; positions come from our store, so nothing is read twice
+
+A worker that lost a partition fails in 3 (``Fenced``), drops its picture of that partition and publishes nothing of it.
+An error of the store ends the process: what is in memory would be ahead of what is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from detector import snapshot
+from detector.engine import Ward, run
+from detector.errors import InputError, ItbwatchError
+from detector.events import Event, Merged, PatientEvent, Position, Ticked, TimeMoved
+from detector.ledger import Ledger
+from detector.plan import Plan
+from detector.records import AlertRecord, Batch
+from detector.scoring import Scorer
+from pipelines.errors import StoreError
+from pipelines.formats import canonical
+from pipelines.formats.times import parse_time
+from pipelines.outbox import Publisher
+from pipelines.settings import Settings
+from pipelines.sources import Owner, RawRecord, Source
+from pipelines.store import TICK, DeadLetter, Fenced, Outgoing, Store, Work
+from pipelines.ticks import NO_TIME, Ticks, wall_ms
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 1.0  # how often the gauges of open alerts and stays are set
+PUBLISH_ROWS = 1_000
+FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
+LARGEST_IN_LETTER = 512 << 10  # bytes: as base64 it still fits a topic's default message size
+
+
+class NoProgress(ItbwatchError):
+    """The same partition is fenced again and again: the process ends, so that its supervisor is told (exit 70)."""
+
+
+class Metrics(Protocol):
+    """What the service counts (``pipelines.metrics``)."""
+
+    def batch(self, batch: Batch, ledger: Ledger) -> None: ...
+    def rejected(self, topic: str, reason: str) -> None: ...
+    def dead_letter(self, reason: str) -> None: ...
+    def lag(self, topic: str, partition: int, records: int) -> None: ...
+    def commit_seconds(self, seconds: float) -> None: ...
+    def detection_latency(self, seconds: float) -> None: ...
+    def kafka_up(self, up: bool) -> None: ...  # noqa: FBT001
+    def store_up(self, up: bool) -> None: ...  # noqa: FBT001
+    def last_record(self, at_seconds: float) -> None: ...
+    def refresh(self, wards: Iterable[Ward]) -> None: ...
+
+
+class Board(Protocol):
+    """What shows the open alerts (``pipelines.web.board``)."""
+
+    def take(self, records: Iterable[AlertRecord]) -> None: ...
+    def forget(self, alert_ids: Iterable[str]) -> None: ...
+
+
+@dataclass
+class Owned:
+    """A partition number that is ours: its patients, and the positions as they are stored."""
+
+    ward: Ward
+    positions: dict[str, int]
+    fenced: int = 0
+
+
+@dataclass
+class Decided:
+    """What one step made of one partition: what to store, and what to count once it is stored."""
+
+    work: Work
+    batch: Batch
+    ledger: Ledger
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    received: dict[Position, int] = field(default_factory=dict)
+
+
+class Service:
+    """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        scorer: Scorer,
+        store: Store,
+        publisher: Publisher,
+        metrics: Metrics,
+        board: Board,
+        connect: Callable[[Owner], Source],
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._scorer = scorer
+        self._store = store
+        self._publisher = publisher
+        self._metrics = metrics
+        self._board = board
+        self._ticks = Ticks(settings.time)
+        self._owned: dict[int, Owned] = {}
+        self._stopping = False
+        self._store_up = True
+        self._refreshed_s = float("-inf")
+        self._source = connect(self)
+
+    def run(self) -> None:
+        """Work until ``stop``; then finish the batch, publish, and leave.
+
+        Raises:
+            StoreError: the database cannot be read or written.
+            SourceError: the broker or the file cannot be read.
+            StateError: what is stored does not fit this program.
+            NoProgress: another worker keeps moving our partitions.
+        """
+        try:
+            while not self._stopping:
+                self.step()
+        finally:
+            self._publisher.close()
+            self._source.close()
+
+    def stop(self) -> None:
+        """End ``run`` after the present batch; safe in a signal handler and from any thread."""
+        self._stopping = True
+
+    def ready(self) -> list[str]:
+        """What keeps the service from working; empty = it is ready."""
+        reasons = {
+            "stopping": self._stopping,
+            "no partition is assigned": not self._owned,
+            "the source does not answer": not self._source.up(),
+            "the store cannot be written": not self._store_up,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def step(self) -> int:
+        """One round; returns the number of records it took."""
+        poll = self._settings.poll
+        raws = self._source.poll(poll.max_records, poll.timeout_ms)
+        by_partition: defaultdict[int, list[RawRecord]] = defaultdict(list)
+        for raw in raws:
+            by_partition[raw.partition].append(raw)
+        try:
+            decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
+            stored = self._commit([one for one in decided if one is not None])
+            self._publish()
+        except StoreError:
+            self._store_up = False
+            self._metrics.store_up(False)
+            raise
+        for one in stored:
+            offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
+            if offsets:
+                self._source.done(one.work.partition, offsets)
+        self._show(raws)
+        return len(raws)
+
+    # -- what the source tells us ----------------------------------------------------------------------------------
+
+    def gained(self, partition: int) -> Mapping[str, int]:
+        stored = self._store.load(partition)
+        ward = Ward(self._plan, stored.positions.get(TICK))
+        for one in stored.patients:
+            ward.adopt(snapshot.load(self._plan, one.head, one.segments))
+        self._owned[partition] = Owned(ward, stored.positions)
+        self._ticks.resume(partition, stored.positions.get(TICK, NO_TIME))
+        open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
+        self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
+        log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
+        return {topic: offset for topic, offset in stored.positions.items() if topic != TICK}
+
+    def lost(self, partition: int) -> None:
+        owned = self._owned.pop(partition)
+        self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
+        log.info("partition_lost partition=%d", partition)
+
+    def gap(self, topic: str, partition: int, wanted: int) -> None:
+        log.error("offset_out_of_range topic=%s partition=%d wanted=%d resumed=earliest", topic, partition, wanted)
+        self._metrics.rejected(topic, "offset_out_of_range")
+
+    # -- one partition -------------------------------------------------------------------------------------------------
+
+    def _decide(self, partition: int, raws: Sequence[RawRecord]) -> Decided | None:
+        """Fold the records and the ticks that are due. None = nothing came and nothing changed."""
+        owned = self._owned[partition]
+        work = Work(partition, read=dict(owned.positions), moved={raw.topic: raw.next_offset for raw in raws})
+        decided = Decided(work, Batch(), Ledger())
+        ticked_before = self._ticks.ticked(partition)
+        events: list[Event] = []
+        came: dict[Position, RawRecord] = {}
+        for raw, event in self._usable(decided, owned.ward, raws):
+            at = event.at if isinstance(event, TimeMoved) else event.available_at
+            events += self._ticks.before(partition, raw.timestamp, at)
+            if not isinstance(event, TimeMoved):
+                events.append(event)
+                came[raw.position] = raw
+        events += self._ticks.after(partition, caught_up=self._source.idle(partition))
+        while events:
+            work.journal += _journal(events, ticked_before)
+            batch = run(self._plan, owned.ward, events, self._scorer, decided.ledger)
+            _extend(decided.batch, batch)
+            ticked_before = self._ticks.ticked(partition)
+            # A file is the whole deployment: who survives a merge is here, and needs no topic to be told.
+            events = [] if self._settings.source == "kafka" else [Merged(
+                patient_id=one.into, from_patient_id=one.from_patient_id, available_at=one.available_at, payload=one.payload
+            ) for one in batch.merges]  # fmt: skip
+        if not raws and not (decided.batch.touched or decided.batch.records):
+            return None
+        self._fill(decided, owned.ward, came)
+        return decided
+
+    def _usable(
+        self, decided: Decided, ward: Ward, raws: Sequence[RawRecord]
+    ) -> list[tuple[RawRecord, PatientEvent | TimeMoved]]:
+        """The records that are events of patients of this partition; the others become dead letters."""
+        usable: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
+        limits = self._settings.limits
+        for raw in raws:
+            if raw.redriven is not None:
+                decided.work.redriven.append(raw.redriven)
+            try:
+                event = canonical.decode(
+                    raw.value,
+                    topic=raw.role,
+                    timestamp=raw.timestamp,
+                    position=raw.position,
+                    record_bytes=limits.record_bytes,
+                    json_depth=limits.json_depth,
+                )
+                if raw.role is not None and not isinstance(event, TimeMoved) and raw.key != event.patient_id.encode():
+                    raise InputError("key_mismatch", "key: expected the patient_id of the record")
+            except InputError as error:
+                self._refuse(decided, raw, error.reason)
+            else:
+                usable.append((raw, event))
+        new = {event.patient_id for _, event in usable if not isinstance(event, TimeMoved)} - ward.patients.keys()
+        elsewhere = self._elsewhere(decided.work.partition, new) if new else set()
+        if not elsewhere:
+            return usable
+        mine: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
+        for raw, event in usable:
+            if isinstance(event, TimeMoved) or event.patient_id not in elsewhere:
+                mine.append((raw, event))
+            else:
+                self._refuse(decided, raw, "partition_mismatch")
+        return mine
+
+    def _elsewhere(self, partition: int, patient_ids: set[str]) -> set[str]:
+        """Which of these patients another partition number has already: their history would be cut in two."""
+        stored = self._store.partitions_of(sorted(patient_ids))
+        found = {patient_id for patient_id, where in stored.items() if where != partition}
+        for number, owned in self._owned.items():
+            if number != partition:
+                found |= patient_ids & owned.ward.patients.keys()
+        return found
+
+    def _refuse(self, decided: Decided, raw: RawRecord, reason: str) -> None:
+        log.warning("record_refused topic=%s partition=%d offset=%d reason=%s", *raw.position, reason)
+        decided.rejected.append((raw.topic, reason))
+        _keep(decided.work, raw, reason)
+
+    def _fill(self, decided: Decided, ward: Ward, came: Mapping[Position, RawRecord]) -> None:
+        """Put what the detector let out into the work to be stored."""
+        work, batch = decided.work, decided.batch
+        work.moved = {**work.moved, TICK: self._ticks.ticked(work.partition)}
+        work.alerts, work.labels = batch.records, batch.labels
+        for patient_id in sorted(batch.touched):
+            patient = ward.patients.get(patient_id)
+            if patient is None:
+                work.gone.append(patient_id)
+            else:
+                work.patients.append((patient_id, snapshot.changes(patient)))
+        work.outgoing += [
+            Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
+        ]
+        if self._settings.source == "kafka":
+            work.outgoing += [
+                Outgoing("merges", one.into.encode(), canonical.encode(Merged(
+                    patient_id=one.into, from_patient_id=one.from_patient_id,
+                    available_at=one.available_at, payload=one.payload,
+                )), one.available_at)
+                for one in batch.merges
+            ]  # fmt: skip
+        for one in batch.rejected:
+            if one.quarantined and one.position is not None and one.position in came:
+                _keep(work, came[one.position], one.reason)
+        decided.received = {where: raw.timestamp for where, raw in came.items() if raw.timestamp is not None}
+
+    # -- after deciding ------------------------------------------------------------------------------------------------
+
+    def _commit(self, decided: list[Decided]) -> list[Decided]:
+        """Store what was decided; a partition that another worker has moved on is dropped and loaded anew."""
+        while decided:
+            started = time.monotonic()
+            try:
+                self._store.commit([one.work for one in decided])
+            except Fenced as fenced:
+                decided = [one for one in decided if one.work.partition != fenced.partition]
+                self._load_anew(fenced.partition)
+                continue
+            self._metrics.commit_seconds(time.monotonic() - started)
+            break
+        for one in decided:
+            owned = self._owned[one.work.partition]
+            owned.positions.update(one.work.moved)
+            owned.fenced = 0
+            self._count(one)
+        return decided
+
+    def _load_anew(self, partition: int) -> None:
+        fenced = self._owned[partition].fenced + 1
+        log.warning("partition_fenced partition=%d in_a_row=%d", partition, fenced)
+        if fenced >= FENCED_IN_A_ROW:
+            raise NoProgress(
+                f"partition {partition}: another worker moved it on {fenced} times in a row; expected one owner;"
+                " look for a second deployment on this store"
+            )
+        self.lost(partition)
+        positions = self.gained(partition)
+        self._owned[partition].fenced = fenced
+        self._source.seek(partition, positions)
+
+    def _publish(self) -> None:
+        while rows := self._store.pending(self._owned, PUBLISH_ROWS):
+            arrived = self._publisher.publish(rows)
+            self._store.mark_published(arrived)
+            if len(arrived) < PUBLISH_ROWS:
+                return
+
+    def _count(self, one: Decided) -> None:
+        self._metrics.batch(one.batch, one.ledger)
+        self._board.take(one.batch.records)
+        for topic, reason in one.rejected:
+            self._metrics.rejected(topic, reason)
+        for letter in one.work.deadletters:
+            self._metrics.dead_letter(letter.reason)
+        if self._settings.time == "wall":
+            now = wall_ms()
+            for record in one.batch.records:
+                for where in record.provenance.position:
+                    if where in one.received:
+                        self._metrics.detection_latency(max(0, now - one.received[where]) / 1_000)
+                        break
+
+    def _show(self, raws: Sequence[RawRecord]) -> None:
+        """Set the gauges that say how things stand."""
+        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
+        if stamps:
+            self._metrics.last_record(max(stamps) / 1_000)
+        now = time.monotonic()
+        if now - self._refreshed_s < REFRESH_S:
+            return
+        self._refreshed_s = now
+        self._metrics.store_up(True)
+        if self._settings.source == "kafka":
+            self._metrics.kafka_up(self._source.up())
+        for (topic, partition), records in self._source.lag().items():
+            self._metrics.lag(topic, partition, records)
+        self._metrics.refresh(one.ward for one in self._owned.values())
+
+
+def _keep(work: Work, raw: RawRecord, reason: str) -> None:
+    """Keep a record aside with its bytes: in the store for ``redrive``, and for whoever reads the dead letters."""
+    letter = DeadLetter(0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value)
+    work.deadletters.append(letter)
+    value = raw.value if raw.value is not None and len(raw.value) <= LARGEST_IN_LETTER else None
+    payload = {
+        "type": "deadletter",
+        "reason": reason,
+        "topic": raw.topic,
+        "partition": raw.partition,
+        "offset": raw.offset,
+        "timestamp": raw.timestamp,
+        "key": _base64(raw.key),
+        "value": _base64(value),
+        "value_bytes": None if raw.value is None else len(raw.value),
+    }
+    stamp = raw.timestamp if raw.timestamp is not None and raw.timestamp >= 0 else wall_ms()
+    work.outgoing.append(Outgoing("deadletters", raw.key, msgspec.json.encode(payload), stamp))
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else base64.b64encode(raw).decode()
+
+
+def _journal(events: Iterable[Event], ticked: int) -> list[tuple[str, bytes]]:
+    """Each patient's events as NDJSON, a tick before an event wherever time was ticked on since the one before.
+
+    ``ticked`` is the last tick before these events.
+    """
+    lines: defaultdict[str, list[bytes]] = defaultdict(list)
+    told: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Ticked):
+            ticked = event.at
+            continue
+        mine = lines[event.patient_id]
+        if ticked != NO_TIME and told.get(event.patient_id) != ticked:
+            told[event.patient_id] = ticked
+            mine.append(canonical.encode(Ticked(ticked)))
+        mine.append(canonical.encode(event, with_position=True))
+    return [(patient_id, b"\n".join([*mine, b""])) for patient_id, mine in lines.items()]
+
+
+def _extend(batch: Batch, other: Batch) -> None:
+    for name in ("records", "rejected", "merges", "labels"):
+        getattr(batch, name).extend(getattr(other, name))
+    batch.touched |= other.touched

@@ -1,0 +1,280 @@
+"""config.yaml as one frozen value. What every key means stands in config.yaml itself, beside its default.
+
+A wrong file is answered with every mistake at once: path in the file, value, what was expected, the nearest right name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import stat
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+
+from detector.errors import ConfigError, nearest
+from detector.plan import PUBLIC_KEY
+from pipelines.yaml_files import read_yaml
+
+SMALLEST_KEY = 16  # bytes: 128 bits, the size of an alert id
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError("expected an IANA time zone such as Europe/Berlin or UTC") from error
+    return name
+
+
+def _like(pattern: str, expected: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return AfterValidator(check)
+
+
+Topic = Annotated[str, _like(r"[a-zA-Z0-9._-]{1,249}", "a topic name (letters, digits, '.', '_', '-'; 249 at most)")]
+Server = Annotated[str, _like(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}", "host:port")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address never leaves this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Security(_Section):
+    protocol: Literal["plaintext", "ssl", "sasl_ssl"] = "plaintext"
+    insecure: bool = False
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    username: str | None = None
+    password_file: str | None = None
+
+
+class Topics(_Section):
+    encounters: Topic = "icu.encounters"
+    pumps: Topic = "icu.pumps"
+    context: Topic = "icu.context"
+    observations: Topic = "icu.observations"
+    acknowledgements: Topic = "itb.acknowledgements"
+    merges: Topic = "itb.merges"
+    alerts: Topic = "itb.alerts"
+    deadletters: Topic = "itb.deadletters"
+
+
+class Kafka(_Section):
+    bootstrap_servers: list[Server] = Field(default=["127.0.0.1:9092"], min_length=1)
+    security: Security = Field(default=Security(), validate_default=True)
+    topics: Topics = Topics()
+    group_id: str = Field(default="itbwatch", min_length=1)
+    group_instance_id: str | None = Field(default=None, min_length=1)
+    client_id: str = Field(default="itbwatch", min_length=1)
+    session_timeout_ms: int = Field(default=45_000, ge=1_000, le=1_800_000)
+    heartbeat_interval_ms: int = Field(default=3_000, ge=100, validate_default=True)
+    max_poll_interval_ms: int = Field(default=300_000, ge=1_000)
+    request_timeout_ms: int = Field(default=30_000, ge=1_000, le=300_000)
+    delivery_timeout_ms: int = Field(default=30_000, ge=1_000, le=600_000)
+
+    @field_validator("security")
+    @classmethod
+    def _encrypted_beyond_loopback(cls, security: Security, info: ValidationInfo) -> Security:
+        outside = [one for one in info.data.get("bootstrap_servers", ()) if not is_loopback(one.rpartition(":")[0])]
+        if security.protocol == "plaintext" and outside and not security.insecure:
+            raise ValueError(
+                f"expected protocol ssl or sasl_ssl, because {outside[0]} is not on loopback"
+                " (insecure: true allows patient data in the clear)"
+            )
+        sasl = (security.sasl_mechanism, security.username, security.password_file)
+        if security.protocol == "sasl_ssl" and None in sasl:
+            raise ValueError("expected sasl_mechanism, username and password_file with protocol sasl_ssl")
+        if security.protocol != "sasl_ssl" and any(sasl):
+            raise ValueError("expected protocol sasl_ssl with sasl_mechanism, username or password_file")
+        return security
+
+    @field_validator("heartbeat_interval_ms")
+    @classmethod
+    def _several_beats_a_session(cls, interval: int, info: ValidationInfo) -> int:
+        if interval * 3 > info.data.get("session_timeout_ms", interval * 3):
+            raise ValueError("expected at most a third of session_timeout_ms")
+        return interval
+
+
+class File(_Section):
+    path: str = "events.ndjson"
+    alerts: str = "-"
+    deadletters: str = "deadletters.ndjson"
+
+
+class Store(_Section):
+    path: str = "itbwatch.sqlite"
+    url_file: str | None = None
+    journal_days: PositiveInt = 14
+
+
+class Http(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8480, ge=0, le=65_535)
+
+
+class Poll(_Section):
+    max_records: int = Field(default=500, ge=1, le=100_000)
+    timeout_ms: int = Field(default=500, ge=1, le=2_000)
+
+
+class AlertActive(_Section):
+    enabled: bool = True
+    cap: int = Field(default=500, ge=1, le=100_000)
+
+
+class SiteCode(_Section):
+    signal: str = Field(min_length=1)
+    unit: str | None = None
+
+
+class Limits(_Section):
+    record_bytes: int = Field(default=1 << 20, ge=1_024, le=64 << 20)
+    json_depth: int = Field(default=32, ge=4, le=200)
+
+
+class Rules(_Section):
+    catalogue: str | None = None
+
+
+class Logging(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section):
+    """The whole of config.yaml. Paths are relative to the folder the process was started in."""
+
+    source: Literal["kafka", "file"] = "kafka"
+    kafka: Kafka = Kafka()
+    file: File = File()
+    time: Literal["wall", "stream"] = "wall"
+    merge_idle_ms: int = Field(default=0, ge=0, le=60_000)
+    poll: Poll = Poll()
+    store: Store = Store()
+    http: Http = Http()
+    wards: list[Annotated[str, Field(min_length=1)]] = Field(default=[], max_length=200)
+    pump_register: Literal["complete", "partial"] = "partial"
+    identity_key_file: str | None = None
+    alert_active: AlertActive = AlertActive()
+    code_map: dict[str, SiteCode] = {}
+    fahrenheit_feeds: bool = False
+    limits: Limits = Limits()
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    rules: Rules = Rules()
+    logging: Logging = Logging()
+
+    def identity_key(self) -> bytes:
+        """The key of alert ids and of pseudonyms; without a key file the public one of demo and replay.
+
+        Raises:
+            ConfigError: the key file cannot be used.
+        """
+        if self.identity_key_file is None:
+            return PUBLIC_KEY
+        key = read_secret(self.identity_key_file, "$.identity_key_file")
+        if len(key) < SMALLEST_KEY:
+            problem = f"holds {len(key)} bytes; expected {SMALLEST_KEY} or more"
+            raise ConfigError([f"config.yaml $.identity_key_file: {problem}"])
+        return key
+
+
+def read_secret(path: str, where: str) -> bytes:
+    """The content of a file that only its owner may read, without surrounding white space.
+
+    Raises:
+        ConfigError: it is not there, or others may read it.
+    """
+    try:
+        file = Path(path)
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError([f"config.yaml {where}: {path!r} is open to others; expected mode 0600"])
+        return file.read_bytes().strip()
+    except OSError as error:
+        problem = f"{path!r} cannot be read ({error.strerror}); expected a file of mode 0600"
+        raise ConfigError([f"config.yaml {where}: {problem}"]) from error
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file; a key left out has its default.
+
+    Raises:
+        ConfigError: with every mistake of the file.
+    """
+    written = read_yaml(path)
+    try:
+        return Settings.model_validate({} if written is None else written)
+    except pydantic.ValidationError as error:
+        raise ConfigError([f"{path} {_problem(one)}" for one in error.errors(include_url=False)]) from error
+
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "string_type": "a text (quote it if it looks like a number)",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "string_too_short": "a text that is not empty",
+}
+"""What was expected, in the words of YAML, where the validator speaks of Python."""
+
+
+def _problem(error: Any) -> str:
+    """One mistake as ``$.path: value; expected ...; did you mean ...?``."""
+    location, kind, value = error["loc"], error["type"], error["input"]
+    section, field = _written(location[:-1]), str(location[-1]) if location else ""
+    context = error.get("ctx") or {}
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != "[key]")
+    if kind == "extra_forbidden":
+        known = list(section.model_fields) if section else []
+        return f"${path}: unknown key; expected one of {', '.join(known)}{nearest(field, known)}"
+    if kind == "missing":
+        return f"${path}: is missing; expected a value"
+    if kind == "value_error":
+        expected = str(context["error"])
+        return f"${path}: {'' if isinstance(value, dict) else f'{_shown(value)}; '}{expected}"
+    if kind == "literal_error":
+        options = context["expected"].replace("'", "")
+        hint = nearest(str(value), options.replace(" or ", ", ").split(", "))
+        return f"${path}: {_shown(value)}; expected {options}{hint}"
+    fallback = str(error["msg"]).removeprefix("Input should be ").replace("Value error, ", "")
+    return f"${path}: {_shown(value)}; expected {_EXPECTED.get(kind, fallback)}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__} of {len(repr(value))} characters"
+
+
+def _written(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The section of the settings that a path leads to. None = not a section."""
+    found: Any = Settings
+    for part in location:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            found = found.model_fields[part].annotation if part in found.model_fields else None
+        else:
+            found = get_args(found)[-1] if get_args(found) else None
+        if get_origin(found) in (Union, types.UnionType):
+            found = get_args(found)[0]
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None

@@ -1,0 +1,219 @@
+"""Kafka topics as one ordered stream per partition number.
+
+The topics of a partition number are merged by record timestamp, then topic rank, then offset. A record is taken when
+every other topic has one buffered, or has been read to its end and the record has waited ``merge_idle_ms`` for it.
+Only time spent polling counts as waiting, because nothing arrives while we do something else.
+
+Rebalances reach us on the client's own thread, in the middle of a poll. They are only noted there, with the new
+partitions paused; positions are loaded and set in the caller's thread afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
+
+from kafka import ConsumerRebalanceListener
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from pipelines.errors import SourceError
+from pipelines.formats.canonical import KINDS
+from pipelines.kafka_clients import consumer, equal_partition_counts
+from pipelines.settings import Kafka
+from pipelines.sources import Owner, RawRecord
+
+log = logging.getLogger(__name__)
+
+RANK = {role: rank for rank, role in enumerate(KINDS)}
+REDRIVEN = "itbwatch-dead-letter"  # header of a redriven record: the id of the dead letter
+BUFFERED = 10_000  # records per topic and partition before it is paused: 5 MB of observations
+CLOSE_MS = 3_000
+
+Waiting = tuple[float, ConsumerRecord]
+"""A record, and the polling time (ms) at which it arrived."""
+
+
+class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
+    """All input topics of the settings, as a member of the consumer group."""
+
+    def __init__(self, kafka: Kafka, owner: Owner, *, record_bytes: int, merge_idle_ms: int) -> None:
+        """Connect and check the topics.
+
+        Raises:
+            SourceError: no broker answers.
+            ConfigError: a topic is missing, or two have unequal partition counts.
+        """
+        self._owner = owner
+        self._merge_idle_ms = merge_idle_ms
+        self._role = {getattr(kafka.topics, role): role for role in RANK}
+        self._buffers: dict[int, dict[str, deque[Waiting]]] = {}
+        self._polled_ms = 0.0
+        self._news: list[tuple[bool, frozenset[int]]] = []
+        self._up = True
+        self._consumer = consumer(kafka, fetch_bytes=max(record_bytes, 1 << 20))
+        try:
+            equal_partition_counts({t: len(self._consumer.partitions_for_topic(t) or ()) for t in self._role})
+            self._consumer.subscribe(list(self._role), listener=self)
+        except BaseException:
+            self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+            raise
+
+    def poll(self, max_records: int, timeout_ms: int) -> list[RawRecord]:
+        taken = self._take(max_records)
+        if taken:
+            timeout_ms = 0  # still poll: it keeps us in the group and the buffers full
+        elif self._merge_idle_ms and any(map(self._holds_records, self._buffers)):
+            timeout_ms = min(timeout_ms, self._merge_idle_ms)
+        self._fill(timeout_ms)
+        return taken or self._take(max_records)
+
+    def idle(self, partition: int) -> bool:
+        buffers = self._buffers.get(partition, {})
+        return all(not buffer and self._at_end(topic, partition) for topic, buffer in buffers.items())
+
+    def lag(self) -> Mapping[tuple[str, int], int]:
+        behind = {}
+        for partition, buffers in self._buffers.items():
+            for topic, buffer in buffers.items():
+                here, end = self._position_and_end(TopicPartition(topic, partition))
+                if here is not None and end is not None:
+                    behind[topic, partition] = max(0, end - (buffer[0][1].offset if buffer else here))
+        return behind
+
+    def up(self) -> bool:
+        return self._up
+
+    def seek(self, partition: int, positions: Mapping[str, int]) -> None:
+        self._buffers[partition] = {topic: deque() for topic in self._role}
+        for topic in self._role:
+            where = TopicPartition(topic, partition)
+            if topic in positions:
+                self._consumer.seek(where, positions[topic])
+            else:
+                self._consumer.seek_to_beginning(where)
+            self._consumer.resume(where)
+
+    def done(self, partition: int, positions: Mapping[str, int]) -> None:
+        self._consumer.commit_async(
+            {TopicPartition(topic, partition): OffsetAndMetadata(offset) for topic, offset in positions.items()}
+        )
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        for partition in list(self._buffers):
+            self._lose(partition)
+
+    # -- rebalances: called on the client's thread -----------------------------------------------------------------
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._news.append((False, frozenset(one.partition for one in revoked)))
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.on_partitions_revoked(lost)
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        topics = Counter(one.partition for one in assigned)
+        for one in assigned:
+            self._consumer.seek(one, 0)  # a placeholder that spares a look-up of Kafka's own offsets
+            self._consumer.pause(one)
+        # A number comes with all of its topics, or the group's leader did not know them all yet and will assign again.
+        self._news.append((True, frozenset(number for number, count in topics.items() if count == len(self._role))))
+
+    # -- filling and taking ----------------------------------------------------------------------------------------
+
+    def _fill(self, timeout_ms: int) -> None:
+        """Poll once into the buffers, and act on what the poll brought besides records."""
+        started = time.monotonic()
+        try:
+            fetched = self._consumer.poll(timeout_ms=timeout_ms, max_records=BUFFERED)
+            self._up = True
+        except OffsetOutOfRangeError as error:
+            fetched = {}
+            for where, offset in error.args[0].items():
+                self._owner.gap(where.topic, where.partition, offset)
+                self._consumer.seek_to_beginning(where)
+        except KafkaError as error:
+            if not error.retriable:
+                raise SourceError(f"kafka: reading failed ({type(error).__name__}: {error.description})") from error
+            log.warning("kafka_poll_failed error=%s", type(error).__name__)
+            self._up, fetched = False, {}
+        self._polled_ms += (time.monotonic() - started) * 1_000
+        self._settle()
+        for where, records in fetched.items():
+            buffer = self._buffers.get(where.partition, {}).get(where.topic)
+            if buffer is not None:
+                buffer.extend((self._polled_ms, record) for record in records)
+                if len(buffer) >= BUFFERED:
+                    self._consumer.pause(where)
+
+    def _settle(self) -> None:
+        while self._news:
+            gained, partitions = self._news.pop(0)
+            for partition in sorted(partitions):
+                if partition in self._buffers:
+                    self._lose(partition)
+                if gained:
+                    self.seek(partition, self._owner.gained(partition))
+
+    def _lose(self, partition: int) -> None:
+        del self._buffers[partition]
+        self._owner.lost(partition)
+
+    def _take(self, max_records: int) -> list[RawRecord]:
+        """Up to ``max_records``, shared fairly between partition numbers, each in its order."""
+        taken: list[RawRecord] = []
+        owned = [partition for partition in self._buffers if self._holds_records(partition)]
+        for count, partition in enumerate(owned):
+            share = -(-(max_records - len(taken)) // (len(owned) - count))
+            taken += islice(self._merged(partition), share)
+        return taken
+
+    def _merged(self, partition: int) -> Iterator[RawRecord]:
+        buffers = self._buffers[partition]
+        while True:
+            waiting = [(buffer[0], topic) for topic, buffer in buffers.items() if buffer]
+            if not waiting:
+                return
+            (arrived, record), topic = min(waiting, key=lambda one: (one[0][1].timestamp, RANK[self._role[one[1]]]))
+            empty = [name for name, buffer in buffers.items() if not buffer]
+            if empty and self._polled_ms - arrived < self._merge_idle_ms:
+                return
+            if not all(self._at_end(name, partition) for name in empty):
+                return
+            buffers[topic].popleft()
+            if len(buffers[topic]) == BUFFERED // 2:
+                self._consumer.resume(TopicPartition(topic, partition))
+            yield self._raw(record)
+
+    def _raw(self, record: ConsumerRecord) -> RawRecord:
+        redriven = next((value for name, value in record.headers if name == REDRIVEN), None)
+        return RawRecord(
+            role=self._role[record.topic],
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            next_offset=record.offset + 1,
+            timestamp=record.timestamp,
+            key=record.key,
+            value=record.value,
+            redriven=int(redriven) if redriven is not None and redriven.isdigit() else None,
+        )
+
+    def _holds_records(self, partition: int) -> bool:
+        return any(self._buffers[partition].values())
+
+    def _at_end(self, topic: str, partition: int) -> bool:
+        here, end = self._position_and_end(TopicPartition(topic, partition))
+        return here is not None and end is not None and here >= end
+
+    def _position_and_end(self, where: TopicPartition) -> tuple[int | None, int | None]:
+        """Where we read and where the topic ends. None = not known yet. Never asks the broker."""
+        # position() would wait for the broker, and the merge asks for every record.
+        state = self._consumer._subscription.assignment.get(where)  # noqa: SLF001
+        position = state.position if state is not None else None
+        return (position.offset if position is not None else None), (state.highwater if state is not None else None)

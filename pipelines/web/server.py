@@ -1,0 +1,60 @@
+"""The HTTP server in a thread of its own: started before the first record, stopped after the last commit."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.applications import Starlette
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+START_SECONDS = 10
+
+
+class WebServer:
+    """Serves an application until its ``with`` block ends.
+
+    The socket is bound in the constructor, so that a taken port is an ``OSError`` there; port 0 = any free one.
+    """
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+                limit_concurrency=64, timeout_keep_alive=5, timeout_graceful_shutdown=1,
+            )
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        until = time.monotonic() + START_SECONDS
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._socket.close()
+
+
+def allowed_hosts(host: str) -> list[str]:
+    """The Host headers to answer: the names of loopback and the configured address (against DNS rebinding)."""
+    return [*LOOPBACK, host]

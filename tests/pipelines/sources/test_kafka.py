@@ -1,0 +1,235 @@
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.structs import TopicPartition
+
+from detector.errors import ConfigError
+from pipelines.errors import SourceError
+from pipelines.formats.canonical import KINDS
+from pipelines.settings import Kafka, Topics
+from pipelines.sources.kafka import REDRIVEN, KafkaSource
+
+WAIT_S = 20
+
+
+class Owner:
+    """Remembers what it was told; answers with positions by partition number."""
+
+    def __init__(self, positions=None):
+        self.positions = positions or {}
+        self.told = []
+
+    def gained(self, partition):
+        self.told.append(("gained", partition))
+        return self.positions.get(partition, {})
+
+    def lost(self, partition):
+        self.told.append(("lost", partition))
+
+    @property
+    def owned(self):
+        mine = set()
+        for what, partition, *_ in self.told:
+            {"gained": mine.add, "lost": mine.discard, "gap": lambda _: None}[what](partition)
+        return mine
+
+    def gap(self, topic, partition, wanted):
+        self.told.append(("gap", topic, partition, wanted))
+
+
+@pytest.fixture
+def inputs(kafka, topics, topic_prefix):
+    """Input topics of their own with so many partitions, as settings."""
+
+    def make(partitions=1, **other):
+        names = topics(**(dict.fromkeys([*KINDS, "alerts", "deadletters"], partitions) | other))
+        return Kafka(
+            bootstrap_servers=[kafka.bootstrap], topics=Topics(**names), group_id=topic_prefix + "group",
+            session_timeout_ms=6_000, heartbeat_interval_ms=1_000,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def open_source():
+    with ExitStack() as stack:
+
+        def open_source(kafka, owner, merge_idle_ms=0):
+            source = KafkaSource(kafka, owner, record_bytes=1 << 20, merge_idle_ms=merge_idle_ms)
+            stack.callback(source.close)
+            return source
+
+        yield open_source
+
+
+def send(kafka, *records):
+    """(role, timestamp, value[, partition[, headers]]), one after the other."""
+    with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as producer:
+        for role, timestamp, value, *more in records:
+            partition, headers = (*more, *(0, None)[len(more) :])
+            producer.send(
+                getattr(kafka.topics, role), value, b"k", partition=partition, timestamp_ms=timestamp, headers=headers
+            )
+        producer.flush(timeout=WAIT_S)
+
+
+def read(source, count, most=100):
+    records = []
+    deadline = time.monotonic() + WAIT_S
+    while len(records) < count and time.monotonic() < deadline:
+        records += source.poll(most, 200)
+    return records
+
+
+def values(records):
+    return [record.value for record in records]
+
+
+def test_the_topics_of_a_partition_are_merged_by_timestamp_then_topic_then_offset(inputs, open_source):
+    kafka = inputs()
+    send(
+        kafka,
+        ("observations", 3, b"third"), ("observations", 5, b"sixth"), ("observations", 5, b"seventh"),
+        ("encounters", 1, b"first"), ("encounters", 5, b"fourth"), ("pumps", 5, b"fifth"), ("context", 2, b"second"),
+        ("acknowledgements", 6, b"eighth"),
+    )  # fmt: skip
+    records = read(open_source(kafka, Owner(), merge_idle_ms=300), 8)
+
+    assert [b"first", b"second", b"third", b"fourth", b"fifth", b"sixth", b"seventh", b"eighth"] == values(records)
+    assert ("encounters", 0, 1, 1, b"k") == (lambda r: (r.role, r.offset, r.next_offset, r.timestamp, r.key))(records[0])
+
+
+def test_a_record_waits_for_a_topic_that_has_nothing(inputs, open_source):
+    kafka = inputs()
+    source = open_source(kafka, Owner(), merge_idle_ms=1_500)
+    read(source, 1)
+    send(kafka, ("observations", 9, b"later"))
+
+    assert [] == source.poll(100, 500)
+
+    send(kafka, ("encounters", 1, b"sooner"))
+
+    assert [b"sooner", b"later"] == values(read(source, 2))
+
+
+def test_many_records_keep_their_order_whatever_the_size_of_a_poll(inputs, open_source):
+    kafka = inputs(2)
+    wanted = {0: [], 1: []}
+    records = []
+    for n in range(3_000):
+        role = ("observations", "observations", "context", "pumps")[n % 4]
+        records.append((role, n, b"%d" % n, n % 2))
+        wanted[n % 2].append(b"%d" % n)
+    send(kafka, *records)
+    taken = read(open_source(kafka, Owner(), merge_idle_ms=500), 3_000, most=170)
+
+    for partition in (0, 1):
+        assert wanted[partition] == [record.value for record in taken if record.partition == partition]
+
+
+def test_reading_begins_at_the_stored_positions_and_at_the_earliest_without_one(inputs, open_source):
+    kafka = inputs()
+    send(kafka, *(("observations", n, b"o%d" % n) for n in range(5)), ("pumps", 9, b"p"))
+    owner = Owner({0: {kafka.topics.observations: 3}})
+
+    assert [b"o3", b"o4", b"p"] == values(read(open_source(kafka, owner, merge_idle_ms=300), 3))
+    assert {0} == owner.owned
+
+
+def test_seek_forgets_what_is_buffered(inputs, open_source):
+    kafka = inputs()
+    send(kafka, *(("observations", n, b"%d" % n) for n in range(5)))
+    source = open_source(kafka, Owner())
+
+    assert [b"0", b"1"] == values(read(source, 2, most=2))
+
+    source.seek(0, {kafka.topics.observations: 1})
+
+    assert [b"1", b"2", b"3", b"4"] == values(read(source, 4))
+
+
+def test_an_offset_that_is_gone_is_told_and_reading_resumes_at_the_earliest(inputs, open_source):
+    kafka = inputs()
+    send(kafka, *(("observations", n, b"%d" % n) for n in range(5)))
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
+        admin.delete_records({TopicPartition(kafka.topics.observations, 0): 3})
+    owner = Owner({0: {kafka.topics.observations: 1}})
+
+    assert [b"3", b"4"] == values(read(open_source(kafka, owner), 2))
+    assert ("gap", kafka.topics.observations, 0, 1) in owner.told
+
+
+def test_idle_and_lag_say_how_far_behind_we_are(inputs, open_source):
+    kafka = inputs()
+    send(kafka, *(("observations", n, b"%d" % n) for n in range(5)))
+    source = open_source(kafka, Owner())
+    read(source, 2, most=2)
+
+    assert 3 == source.lag()[kafka.topics.observations, 0]
+    assert not source.idle(0)
+
+    read(source, 3)
+
+    assert 0 == source.lag()[kafka.topics.observations, 0]
+    assert source.idle(0)
+    assert source.up()
+
+
+def test_partitions_move_to_a_second_member_and_back(inputs, open_source):
+    kafka = inputs(2)
+    first, second = Owner(), Owner()
+    one = open_source(kafka, first)
+    read(one, 1)
+
+    assert {0, 1} == first.owned
+
+    two = KafkaSource(kafka, second, record_bytes=1 << 20, merge_idle_ms=0)
+    deadline = time.monotonic() + WAIT_S
+    while not (len(first.owned) == len(second.owned) == 1) and time.monotonic() < deadline:
+        one.poll(1, 100)
+        two.poll(1, 100)
+
+    assert {0, 1} == first.owned ^ second.owned
+
+    two.close()
+
+    assert set() == second.owned
+    while len(first.owned) < 2 and time.monotonic() < deadline:
+        one.poll(1, 100)
+    assert {0, 1} == first.owned
+
+
+def test_a_redriven_record_names_its_dead_letter(inputs, open_source):
+    kafka = inputs()
+    send(kafka, ("observations", 1, b"x", 0, [(REDRIVEN, b"42")]), ("observations", 2, b"y", 0, [(REDRIVEN, b"?")]))
+
+    assert [42, None] == [record.redriven for record in read(open_source(kafka, Owner()), 2)]
+
+
+def test_a_tombstone_comes_through(inputs, open_source):
+    kafka = inputs()
+    send(kafka, ("observations", 1, None))
+
+    assert [None] == values(read(open_source(kafka, Owner()), 1))
+
+
+def test_unequal_partition_counts_name_the_two_topics(inputs):
+    kafka = inputs(2, pumps=3)
+    with pytest.raises(ConfigError, match=r"encounters' and '.*pumps' have 2 and 3 partitions"):
+        KafkaSource(kafka, Owner(), record_bytes=1 << 20, merge_idle_ms=0)
+
+
+def test_a_missing_topic_is_named(inputs):
+    kafka = inputs()
+    named = kafka.topics.model_copy(update={"context": kafka.topics.context + "x"})
+    with pytest.raises(ConfigError, match=r"contextx' does not exist.*did you mean"):
+        KafkaSource(kafka.model_copy(update={"topics": named}), Owner(), record_bytes=1 << 20, merge_idle_ms=0)
+
+
+def test_a_broker_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("pipelines.kafka_clients.BOOTSTRAP_MS", 1_000)
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1:9 does not answer within 1 s"):
+        KafkaSource(Kafka(bootstrap_servers=["127.0.0.1:9"]), Owner(), record_bytes=1 << 20, merge_idle_ms=0)

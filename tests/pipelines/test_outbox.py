@@ -1,0 +1,94 @@
+import json
+import time
+
+import pytest
+from kafka import KafkaConsumer
+
+from pipelines.errors import SourceError
+from pipelines.outbox import FilePublisher, KafkaPublisher, _first_of_each_key
+from pipelines.settings import File, Kafka, Topics
+from pipelines.store import OutboxRow, Outgoing
+
+
+def rows(*keys, topic="alerts"):
+    return [OutboxRow(n, Outgoing(topic, key, b'{"n":%d}' % n, 1_000 + n)) for n, key in enumerate(keys)]
+
+
+def test_records_of_one_key_never_travel_together():
+    wave, rest = _first_of_each_key(rows(b"a", b"b", b"a", None, None, b"b", b"a"))
+
+    assert [0, 1, 3, 4] == [row.id for row in wave]
+    assert [2, 5, 6] == [row.id for row in rest]
+
+
+def test_files_get_a_line_each_and_only_their_owner_may_read_them(tmp_path):
+    publisher = FilePublisher(File(alerts=str(tmp_path / "alerts"), deadletters=str(tmp_path / "dead")))
+
+    assert [0, 1] == publisher.publish(rows(b"a", b"a"))
+    assert [0] == publisher.publish(rows(None, topic="deadletters"))
+    publisher.close()
+
+    assert [0, 1] == [json.loads(line)["n"] for line in (tmp_path / "alerts").read_text().splitlines()]
+    assert 0o600 == (tmp_path / "dead").stat().st_mode & 0o777
+
+
+def test_standard_output_is_a_file_too(capfdbinary):
+    publisher = FilePublisher(File())
+    publisher.publish(rows(b"a"))
+    publisher.close()
+
+    assert b'{"n":0}\n' == capfdbinary.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_ends_the_service(tmp_path):
+    publisher = FilePublisher(File(alerts=str(tmp_path / "no" / "alerts")))
+    with pytest.raises(SourceError, match="cannot be written"):
+        publisher.publish(rows(b"a"))
+
+
+def test_alerts_arrive_in_kafka_with_key_and_time_in_the_order_of_each_key(kafka, topics, topic_prefix):
+    names = topics(alerts=3, deadletters=1)
+    settings = Kafka(bootstrap_servers=[kafka.bootstrap], topics=Topics(**names), group_id=topic_prefix)
+    publisher = KafkaPublisher(settings)
+    sent = rows(*(b"%d" % (n % 5) for n in range(40)))
+
+    assert [row.id for row in sent] == sorted(publisher.publish(sent))
+    publisher.close()
+
+    consumer = KafkaConsumer(
+        names["alerts"], bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=3_000
+    )
+    got = list(consumer)
+    consumer.close()
+
+    assert 40 == len(got)
+    for key in {record.key for record in got}:
+        mine = [record.timestamp for record in got if record.key == key]
+        assert mine == sorted(mine)
+        assert [row.record.timestamp for row in sent if row.record.key == key] == mine
+
+
+def test_without_a_broker_nothing_arrives_and_the_wait_is_bounded(new_broker, monkeypatch):
+    monkeypatch.setattr("pipelines.outbox.PUBLISH_S", 1.0)
+    broker = new_broker()
+    from tests.kafka.broker import create_topics
+
+    create_topics(broker.bootstrap, {"itb.alerts": 1})
+    publisher = KafkaPublisher(Kafka(bootstrap_servers=[broker.bootstrap], delivery_timeout_ms=60_000))
+
+    assert [0] == publisher.publish(rows(b"a"))
+
+    broker.kill()
+    started = time.monotonic()
+    later = [row._replace(id=row.id + 10) for row in rows(b"a", b"a", b"b")]
+
+    assert [] == publisher.publish(later)
+    assert time.monotonic() - started < 5
+
+    broker.start()
+    arrived = []
+    while len(arrived) < 3 and time.monotonic() - started < 60:
+        arrived += publisher.publish([row for row in later if row.id not in arrived])
+    publisher.close()
+
+    assert {10, 11, 12} == set(arrived)

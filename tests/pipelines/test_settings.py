@@ -1,0 +1,148 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from detector.errors import ConfigError
+from detector.plan import PUBLIC_KEY
+from pipelines.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text):
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_settings(path)
+
+    return load
+
+
+def problems(load, text):
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    return [re.sub(r"^.*config\.yaml", "config.yaml", line) for line in refused.value.problems]
+
+
+def test_the_shipped_file_says_every_default():
+    assert load_settings(ROOT / "config.yaml") == Settings()
+
+
+def test_the_shipped_file_names_every_key():
+    text = (ROOT / "config.yaml").read_text()
+
+    def keys(model):
+        for name, field in model.model_fields.items():
+            yield name
+            if hasattr(field.annotation, "model_fields"):
+                yield from keys(field.annotation)
+
+    missing = [key for key in keys(Settings) if not re.search(rf"^\s*{key}:", text, re.MULTILINE)]
+
+    assert [] == missing
+
+
+def test_an_empty_file_is_the_defaults(load):
+    assert load("") == Settings()
+
+
+def test_every_mistake_is_named_at_once_with_path_value_expectation_and_nearest_name(load):
+    found = problems(
+        load,
+        """
+sorce: file
+source: kafak
+kafka:
+  bootstrap_servers: localhost
+  topics: {alert: x}
+  session_timeout_ms: "5"
+poll: {max_records: 0}
+timezone: Mars
+code_map: {LAB1: {unit: mg/dL}}
+limits: {record_bytes: .nan}
+""",
+    )
+
+    assert found[0] == "config.yaml $.source: 'kafak'; expected kafka or file; did you mean 'kafka'?"
+    assert "config.yaml $.kafka.bootstrap_servers: 'localhost'; expected a list" in found
+    assert any("$.kafka.topics.alert: unknown key" in line and "did you mean 'alerts'?" in line for line in found)
+    assert "config.yaml $.kafka.session_timeout_ms: '5'; expected a whole number" in found
+    assert "config.yaml $.poll.max_records: 0; expected greater than or equal to 1" in found
+    assert "config.yaml $.timezone: 'Mars'; expected an IANA time zone such as Europe/Berlin or UTC" in found
+    assert "config.yaml $.code_map.LAB1.signal: is missing; expected a value" in found
+    assert "config.yaml $.limits.record_bytes: nan; expected a whole number" in found
+    assert any("$.sorce: unknown key" in line and "did you mean 'source'?" in line for line in found)
+    assert len(found) == 9
+    assert all("\n" not in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("source: file\nsource: kafka\n", "the key 'source' a second time"),
+        ("kafka: &a {client_id: x}\nfile: *a\n", "an alias"),
+        ("? [a]\n: b\n", "a key that is no plain text"),
+        ("source: !!python/object:os.system x\n", "could not determine a constructor"),
+        ("kafka: " + "[" * 50 + "]" * 50, "levels of nesting"),
+        ("source: [", "expected plain YAML"),
+        (b"source: \xff\n", "not UTF-8"),
+        ("# " + "x" * (1 << 20), "larger than"),
+        ("- a\n- b\n", "expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_plain_yaml_is_refused(load, text, expected):
+    (line,) = problems(load, text)
+
+    assert expected in line
+
+
+def test_an_alias_bomb_is_refused_before_it_grows(load):
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+
+    assert "an alias" in problems(load, bomb)[0]
+
+
+def test_a_missing_file_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:9092", "localhost:9092", "[::1]:9092"])
+def test_plaintext_is_allowed_on_loopback(load, server):
+    assert load(f'kafka: {{bootstrap_servers: ["{server}"]}}').kafka.bootstrap_servers == [server]
+
+
+def test_plaintext_beyond_loopback_needs_the_insecure_flag(load):
+    outside = "bootstrap_servers: [broker.example:9092]"
+
+    assert "insecure: true" in problems(load, f"kafka: {{{outside}}}")[0]
+    assert load(f"kafka: {{{outside}, security: {{insecure: true}}}}").kafka.security.insecure
+    assert load(f"kafka: {{{outside}, security: {{protocol: ssl}}}}").kafka.security.protocol == "ssl"
+
+
+def test_a_password_is_refused_without_encryption_and_missing_where_it_is_needed(load):
+    assert "sasl_ssl" in problems(load, "kafka: {security: {username: u}}")[0]
+    assert "password_file" in problems(load, "kafka: {security: {protocol: sasl_ssl, username: u}}")[0]
+
+
+def test_the_identity_key_is_the_public_one_until_a_site_has_its_own(load, tmp_path):
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef0123")
+    key.chmod(0o600)
+    settings = load(f"identity_key_file: {key}")
+
+    assert Settings().identity_key() == PUBLIC_KEY
+    assert settings.identity_key() == b"0123456789abcdef0123"
+
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="0600"):
+        settings.identity_key()
+
+    key.chmod(0o600)
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="16 or more"):
+        settings.identity_key()
