@@ -16,9 +16,10 @@ import msgspec
 from detector.clock import NEVER
 from detector.episode import Episode
 from detector.events import Acknowledgement
-from detector.fuse import OPENS_AT, Verdict
+from detector.fuse import OPENS_AT
 from detector.plan import CLEAR_AFTER, LOWER_AFTER, REMIND_AFTER, SILENCE
 from detector.records import Severity
+from detector.verdict import Verdict
 
 
 class Stimulus(Enum):
@@ -59,20 +60,26 @@ TABLE: dict[tuple[str, Stimulus], str] = {
 
 
 class Known(NamedTuple):
-    """What is known at the instant of a decision about one syndrome. ``keys`` are the evidence keys of each true rule."""
+    """What is known at the instant of a decision about one syndrome.
+
+    ``keys`` are the evidence keys of each true rule, ``corrected`` the signals of which a reading was replaced or
+    removed in this instant, ``was_true`` whether some rule was true when the instant began.
+    """
 
     now: int
     verdict: Verdict | None
     keys: dict[str, tuple[str, ...]]
     onset_at: int | None
     corrected: frozenset[str]
+    was_true: bool
     ended: str | None
     superseded: bool
 
 
 def is_lower(episode: Episode, verdict: Verdict | None) -> bool:
     """A lower verdict is known: it lies below the alert, and no rule that is evidence of the alert has an unknown
-    part that, with one step up from an overlay, could bring the severity back."""
+    part that, with one step up from an overlay, could bring the severity back.
+    """
     if verdict is None:
         return True
     if verdict.hold >= episode.severity:
@@ -144,7 +151,7 @@ def settle(episode: Episode, known: Known) -> Episode:
         return msgspec.structs.replace(move(episode, Stimulus.ENDS), reason=known.ended)
     if known.superseded:
         return move(episode, Stimulus.SUPERSEDED)
-    if known.corrected and not true and any(_signals(keys) & known.corrected for keys in episode.cited.values()):
+    if known.was_true and not true and any(_signals(keys) & known.corrected for keys in episode.cited.values()):
         return move(episode, Stimulus.CORRECTED, corrected_at=now)
     if true:
         episode = _replaced(episode, clear_ms=0)

@@ -19,17 +19,28 @@ REASONS = (
 """Every outcome of an observation, the value of the ``outcome`` label."""
 
 QUARANTINED = frozenset({"unknown_unit", "suspect_unit"})
-RANKS = {"registered": 0, "preliminary": 0, "final": 1, "amended": 2, "corrected": 2, "cancelled": 3, "entered-in-error": 3}
+RANKS = {
+    "registered": 0,
+    "preliminary": 0,
+    "final": 1,
+    "amended": 2,
+    "corrected": 2,
+    "cancelled": 3,
+    "entered-in-error": 3,
+}
 """Versions of one observation: a higher rank replaces a lower one whatever the order they arrive in (G-3)."""
 
 WITHDRAWN = 3
 
 
 class Refused(NamedTuple):
-    """Why there is no reading. ``signal`` is None when even the code is unknown."""
+    """Why there is no reading. ``signal`` is None when even the code is unknown; ``value`` is the value in the
+    catalogue's unit, where it is worth showing.
+    """
 
     reason: str
     signal: str | None
+    value: float | None = None
 
 
 def name_of(catalogue: Catalogue, observation: Observation) -> Named | None:
@@ -62,10 +73,9 @@ def clean(
     if unit.needs is not None and weight_kg is None:
         return Refused("needs_weight", signal.name)
     scale = unit.factor * (weight_kg if unit.needs is not None and weight_kg is not None else 1.0)
-    for suspect in signal.suspect:
-        if unit.unit == suspect.unit and suspect.low <= value <= suspect.high:
-            return Refused("suspect_unit", signal.name)
     converted = signal.round(value * scale + unit.offset)
+    if any(suspect.low <= converted <= suspect.high for suspect in signal.suspect):
+        return Refused("suspect_unit", signal.name, converted)
     if converted in signal.null_values:
         return Refused("not_assessed", signal.name)
     if not signal.plausible.low <= converted <= signal.plausible.high:
@@ -76,7 +86,9 @@ def clean(
         observation.source, RANKS[observation.status],
     )  # fmt: skip
     at = min(observation.effective_at, observation.available_at)
-    reading = Reading(at, converted, observation.effective_at, observation.available_at, meta, observation.observation_id)
+    reading = Reading(
+        at, converted, observation.effective_at, observation.available_at, meta, observation.observation_id
+    )
     return signal.name, reading
 
 

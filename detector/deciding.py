@@ -12,7 +12,7 @@ import msgspec
 from detector.alerts import Known, answer, next_due, published_steps, run_clocks, settle
 from detector.clock import NEVER, last_tick_before, minute_ceil, rfc3339
 from detector.episode import Episode
-from detector.fuse import HYPERPYREXIA, OPENS_AT, QUALITY, TECHNICAL, WITHDRAWAL, fuse
+from detector.fuse import HYPERPYREXIA, OPENS_AT, QUALITY, QUERY, TECHNICAL, WITHDRAWAL, fuse
 from detector.ledger import Ledger
 from detector.patient import Patient
 from detector.plan import Plan
@@ -40,7 +40,7 @@ class Deciding:
         patient = step.patient
         self.timers(patient, last_tick_before(step.at))
         patient.shown = step
-        if not step.decides:
+        if not step.decides and step.at > patient.decided_at:
             return
         self._begin(patient, step.at)
         if step.corrected:
@@ -92,17 +92,14 @@ class Deciding:
             for key, episode in patient.episodes.items()
             if not episode.resolved
         }
+        patient.base_true = tuple(sorted(key for key, verdict in verdicts.items() if verdict.true))
         patient.episodes = patient.base
         patient.decided_at = at
         patient.acks, patient.corrected, patient.ended = (), frozenset(), None
 
     def verdicts(self, patient: Patient, step: Step) -> Verdicts:
         open_before = WITHDRAWAL in patient.base
-        stay_key = f"{step.stay.stay_id}@{step.stay.opened_at}" if step.stay is not None else None
-        prompted = patient.prompted is not None and patient.prompted[0] == stay_key and patient.prompted[1] < step.at
-        verdicts = fuse(self.plan.book, step.found, withdrawal_open=open_before, prompted=prompted)
-        if verdicts.prompt and stay_key is not None:
-            patient.prompted = (stay_key, step.at)
+        verdicts = fuse(self.plan.book, step.found, withdrawal_open=open_before)
         extra: dict[str, Verdict] = {}
         for suspect in step.suspects:
             extra[f"{QUALITY}:{suspect.signal}"] = _info(QUALITY, Severity.INFO)
@@ -120,6 +117,8 @@ class Deciding:
             patient.base = patient.episodes = {}
             patient.timer = NEVER
             return
+        if patient.prompted is not None and patient.prompted[1] == at:
+            patient.prompted = None  # asked in this very instant, which is decided again
         targets: dict[str, Episode] = {}
         for key in sorted({*patient.base, *verdicts.by_key}):
             verdict = verdicts.by_key.get(key)
@@ -129,9 +128,10 @@ class Deciding:
             if episode is not None:
                 superseded = key in (WITHDRAWAL, HYPERPYREXIA) and key not in verdicts.by_key and _gate_moved(
                     key, verdicts)  # fmt: skip
-                known = Known(at, verdict, keys, onset(cites, at), patient.corrected, patient.ended, superseded)
+                known = Known(at, verdict, keys, onset(cites, at), patient.corrected, key in patient.base_true,
+                              patient.ended, superseded)  # fmt: skip
                 episode = settle(episode, known)
-            elif verdict is not None and step.stay is not None:
+            elif verdict is not None:
                 episode = self._open(patient, step, key, verdict, keys, onset(cites, at), at)
             if episode is not None:
                 targets[key] = self._answered(patient, episode, at)
@@ -149,10 +149,14 @@ class Deciding:
         self, patient: Patient, step: Step, key: str, verdict: Verdict, keys: dict[str, tuple[str, ...]],
         since: int | None, at: int,
     ) -> Episode | None:  # fmt: skip
-        if verdict.severity < OPENS_AT.get(verdict.syndrome, Severity.INFO):
-            return None
         stay = step.stay
-        assert stay is not None
+        if stay is None or verdict.severity < OPENS_AT.get(verdict.syndrome, Severity.INFO):
+            return None
+        if key == QUERY:  # asked once a stay
+            asked = (f"{stay.stay_id}@{stay.opened_at}", at)
+            if patient.prompted is not None and patient.prompted[0] == asked[0] and patient.prompted[1] < at:
+                return None
+            patient.prompted = asked
         return Episode(
             key=key, syndrome=verdict.syndrome, alert_id=self.plan.alert_id(patient.patient_id, key, at), sequence=0,
             severity=verdict.severity, state="open", opened_at=at, stay_id=stay.stay_id, unit=stay.unit,

@@ -18,7 +18,7 @@ from detector.episode import Episode
 from detector.errors import StateError
 from detector.events import Acknowledgement
 from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
-from detector.windows import Hour, Meta, Reading, Series
+from detector.windows import Hour, Meta, Reading
 
 if TYPE_CHECKING:
     from detector.fold import Fold
@@ -40,7 +40,7 @@ class Head(Struct, frozen=True, array_like=True):
     newest_observation_at: int | None
     pump: list[PumpFact]
     context: list[ContextFact]
-    suspects: dict[str, tuple[int, float, str, int]]
+    suspects: dict[str, tuple[int, float, int]]
     ahead: tuple[int, int]
     ahead_base: tuple[int, int]
     memory: dict[str, Memo]
@@ -53,12 +53,13 @@ class Head(Struct, frozen=True, array_like=True):
     ended: str | None
     prompted: tuple[str, int] | None
     saved_segments: int
+    base_true: tuple[str, ...]
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
-    "prompted", "saved_segments",
+    "prompted", "saved_segments", "base_true",
 )  # fmt: skip
 
 
@@ -80,7 +81,9 @@ def decode_head(head: bytes) -> Patient:
         msg = f"a stored patient cannot be read ({type(error).__name__}); expected format {FORMAT}"
         raise StateError(msg) from None
     if stored.format != FORMAT:
-        msg = f"a stored patient has format {stored.format}; expected {FORMAT}: use the version that wrote it, or migrate"
+        msg = (
+            f"a stored patient has format {stored.format}; expected {FORMAT}: use the version that wrote it, or migrate"
+        )
         raise StateError(msg)
     patient = Patient(stored.patient_id, stored.anchor)
     for name in _PLAIN:

@@ -155,4 +155,3 @@ def _patient(ward: Ward, event: PatientEvent) -> Patient:
     if patient is None:
         patient = ward.patients[event.patient_id] = Patient(event.patient_id, max(event.available_at, ward.ticked_at))
     return patient
-

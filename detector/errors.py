@@ -1,9 +1,9 @@
 """Whose fault an error is: the configuration's, one input's, or the stored state's.
 
-    ItbwatchError
-    ├── ConfigError   a file the site wrote is wrong: the process does not start (exit 2)
-    ├── InputError    one event cannot be used: it is rejected and counted, its neighbour is processed
-    └── StateError    what was stored cannot be read back: the process stops before it commits anything
+ItbwatchError
+├── ConfigError   a file the site wrote is wrong: the process does not start (exit 2)
+├── InputError    one event cannot be used: it is rejected and counted, its neighbour is processed
+└── StateError    what was stored cannot be read back: the process stops before it commits anything
 """
 
 from __future__ import annotations
@@ -26,14 +26,21 @@ class ConfigError(ItbwatchError):
         self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
 
 class InputError(ItbwatchError):
     """One event is unusable. ``reason`` is a word from a fixed list: it becomes a metric label, so it never
-    carries a value; the message may name a field but never a patient's data."""
+    carries a value; the message may name a field but never a patient's data.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.reason, str(self))
 
 
 class StateError(ItbwatchError):

@@ -118,7 +118,8 @@ class Pump(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="pump"):
 
 class Encounter(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="encounter"):
     """Admission, transfer, discharge or merge of a stay. ``unit`` is the ward, ``baseline`` signal -> usual value
-    in the catalogue's unit."""
+    in the catalogue's unit.
+    """
 
     patient_id: str
     stay_id: str

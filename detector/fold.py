@@ -58,13 +58,13 @@ class Fold:
         weight = patient.stay.weight_kg if patient.stay is not None else None
         cleaned = clean(self.catalogue, named, event, weight)
         if isinstance(cleaned, Refused):
-            if cleaned.reason == "suspect_unit" and event.value is not None and cleaned.signal is not None:
-                mark = (event.effective_at, event.value, event.unit or "", event.available_at)
+            if cleaned.value is not None and cleaned.signal is not None:
+                mark = (event.effective_at, cleaned.value, event.available_at)
                 patient.suspects[cleaned.signal] = max(patient.suspects.get(cleaned.signal, mark), mark)
                 changed |= {"suspects"}
             return self._refuse(cleaned.reason, cleaned.signal, event.position) | changed
         name, reading = cleaned
-        outcome = self._put(patient, name, reading, event.status)
+        outcome = self._put(patient, name, reading)
         self.ledger.add("observations_total", name, outcome)
         if outcome in ("accepted", "corrected"):
             self.ledger.delays.append((name, (event.available_at - event.effective_at) / 1000))
@@ -95,7 +95,7 @@ class Fold:
             found = patient.series[name] = Series(patient.anchor, self.catalogue.signals[name].jump)
         return found
 
-    def _put(self, patient: Patient, name: str, reading: Reading, status: str) -> str:
+    def _put(self, patient: Patient, name: str, reading: Reading) -> str:
         if reading.observation_id is not None:
             return self._put_version(patient, name, reading)
         if reading.meta.rank == RANKS["corrected"]:

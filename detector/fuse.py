@@ -40,14 +40,13 @@ def level(rule: Rule, book: RuleBook, found: Mapping[str, Found]) -> tuple[Sever
     return (severity if truth == TRUE else Severity.NONE), possible
 
 
-def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool, prompted: bool) -> Verdicts:
+def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool) -> Verdicts:
     """The verdicts of one patient.
 
     Args:
         book: the rule book.
         found: its answers.
         withdrawal_open: a withdrawal alert is open: the gate of an explanted pump stays open as long as it is.
-        prompted: the stay was asked already whether the patient has a pump.
     """
     if not found:
         return NOTHING
@@ -63,7 +62,6 @@ def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool, p
     withdrawal = _withdrawal(book, found, levels)
     muted = [rule.id for rule in book.rules.values()
              if rule.suppress_when is not None and found[rule.suppress_when].truth == TRUE]  # fmt: skip
-    prompt = False
     if gate == TRUE:
         if muted and withdrawal.severity:
             withheld["overdose_pattern"] = withdrawal.severity
@@ -77,22 +75,21 @@ def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool, p
         for rule in book.rules.values():
             if rule.any_gate and rule.syndrome == WITHDRAWAL and levels[rule.id][1]:
                 verdicts[HYPERPYREXIA] = _single(rule, levels[rule.id], HYPERPYREXIA)
-        if gate == UNKNOWN and found[book.status_query].truth == TRUE and not prompted:
-            prompt = True
+        if gate == UNKNOWN and found[book.status_query].truth == TRUE:
             stands = {book.status_query: Severity.INFO}
             verdicts[QUERY] = Verdict(QUERY, Severity.INFO, Severity.INFO, stands, stands, (book.status_query,))
-    return Verdicts(verdicts, withheld, gate, prompt)
+    return Verdicts(verdicts, withheld, gate)
 
 
 def _single(rule: Rule, stands: tuple[Severity, Severity], syndrome: str | None = None) -> Verdict:
     severity, possible = stands
     true = {rule.id: severity} if severity else {}
-    return Verdict(syndrome or rule.syndrome, severity, severity, true, {rule.id: possible}, (rule.id,) if severity else ())
+    return Verdict(
+        syndrome or rule.syndrome, severity, severity, true, {rule.id: possible}, (rule.id,) if severity else ()
+    )
 
 
-def _withdrawal(
-    book: RuleBook, found: Mapping[str, Found], levels: Mapping[str, tuple[Severity, Severity]]
-) -> Verdict:
+def _withdrawal(book: RuleBook, found: Mapping[str, Found], levels: Mapping[str, tuple[Severity, Severity]]) -> Verdict:
     mine = [rule for rule in book.rules.values() if rule.syndrome == WITHDRAWAL and rule.severity]
     stands = {rule.id: levels[rule.id][0] for rule in mine if levels[rule.id][0]}
     possible = {rule.id: levels[rule.id][1] for rule in mine if levels[rule.id][1]}
@@ -119,7 +116,7 @@ def _withdrawal(
              for other in rule.quiet_rules if stands.get(other, Severity.NONE) <= book.rules[other].severity}  # fmt: skip
     raising = [rule for rule in active if rule.raise_steps]
 
-    def total(counted: Mapping[str, Severity]) -> Severity:
+    def total(counted: Mapping[str, Severity], floor: Severity | None) -> Severity:
         moved = max((s for k, s in counted.items() if not book.rules[k].exempt), default=Severity.NONE)
         for rule in raising:
             if not moved or (rule.raise_unless and found[rule.raise_unless].truth == TRUE):
@@ -129,12 +126,17 @@ def _withdrawal(
             if raised == Severity.CRITICAL and condition is not None and found[condition].truth != TRUE:
                 raised = max(moved, Severity.WARNING)
             moved = raised
-        if everywhere is not None and moved:
-            moved = _down(moved, everywhere)
+        if floor is not None and moved:
+            moved = _down(moved, floor)
         return max([moved, *(s for k, s in counted.items() if book.rules[k].exempt)])
 
-    severity = total({k: s for k, s in lowered.items() if k not in quiet})
-    hold = total(lowered)
+    def at_most_one_step(counted: frozenset[str]) -> Severity:
+        """L-17 lowers single rules and L-18 and L-19 the whole; together they lower by one step in all (5.1)."""
+        plain = total({k: stands[k] for k in counted}, None)
+        return max(total({k: lowered[k] for k in counted}, everywhere), Severity(max(plain - 1, 0)))
+
+    severity = at_most_one_step(frozenset(stands) - quiet)
+    hold = at_most_one_step(frozenset(stands))
     strongest = sorted(stands, key=lambda k: (-stands[k], k))
     because = (*strongest, *overlays)
     return Verdict(WITHDRAWAL, severity, hold, stands, possible, because, tuple(notes), tuple(first))

@@ -14,8 +14,9 @@ from msgspec import Struct
 from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
 from detector.events import Acknowledgement, Condition
-from detector.verdict import NOTHING as NOTHING_SAID, Verdicts
 from detector.rules.truth import Found
+from detector.verdict import NOTHING as NOTHING_SAID
+from detector.verdict import Verdicts
 from detector.windows import Series
 
 if TYPE_CHECKING:
@@ -88,10 +89,44 @@ class Patient:
     """State of one patient; times are milliseconds. A new one knows nothing."""
 
     __slots__ = (
-        "acks", "ahead", "ahead_base", "anchor", "asked_due", "base", "closed", "corrected", "context", "decided_at", "due", "ended", "episodes", "found",
-        "instant", "looked", "memory", "memory_base", "newest_observation_at", "next_fact", "next_hour", "now", "patient_id",
-        "prompted", "pump", "running", "saved_segments", "series", "shown", "stay", "suspects",
-        "timer", "true_rules", "unsaved", "untils", "verdicts", "versions",
+        "acks",
+        "ahead",
+        "ahead_base",
+        "anchor",
+        "asked_due",
+        "base",
+        "base_true",
+        "closed",
+        "context",
+        "corrected",
+        "decided_at",
+        "due",
+        "ended",
+        "episodes",
+        "found",
+        "instant",
+        "looked",
+        "memory",
+        "memory_base",
+        "newest_observation_at",
+        "next_fact",
+        "next_hour",
+        "now",
+        "patient_id",
+        "prompted",
+        "pump",
+        "running",
+        "saved_segments",
+        "series",
+        "shown",
+        "stay",
+        "suspects",
+        "timer",
+        "true_rules",
+        "unsaved",
+        "untils",
+        "verdicts",
+        "versions",
     )  # fmt: skip
 
     def __init__(self, patient_id: str, first_at: int) -> None:
@@ -110,7 +145,7 @@ class Patient:
         self.next_fact = NEVER
         self.series: dict[str, Series] = {}
         self.versions: dict[str, Version] = {}
-        self.suspects: dict[str, tuple[int, float, str, int]] = {}
+        self.suspects: dict[str, tuple[int, float, int]] = {}
         self.ahead = (0, 0)
         self.ahead_base = (0, 0)
         self.found: dict[str, Found] = {}
@@ -123,6 +158,7 @@ class Patient:
         self.looked: tuple[str, tuple[Suspect, ...], bool] = ("unknown", (), False)
         # the episodes, pass 2
         self.base: dict[str, Episode] = {}
+        self.base_true: tuple[str, ...] = ()
         self.episodes: dict[str, Episode] = {}
         self.verdicts: Verdicts = NOTHING_SAID
         self.decided_at = first_at
@@ -141,6 +177,7 @@ class Patient:
         self.found, self.untils = {}, []
         self.asked_due = self.due = NEVER
         self.true_rules = 0
+        self.looked = ("unknown", (), False)
 
     def begin(self, now: int) -> None:
         """Time reached ``now``; a new instant begins if it is later than the last one."""

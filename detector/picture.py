@@ -12,7 +12,7 @@ from detector.merging import absorb, handover
 from detector.patient import Patient
 from detector.plan import CLOSE_AFTER, QUALITY_FOR, Plan
 from detector.records import MergeOut, Rejected
-from detector.rules.asking import Moved, ask
+from detector.rules.asking import Moved, ask, remember
 from detector.rules.happenings import pump_status
 from detector.rules.view import View
 from detector.steps import Step, Suspect
@@ -140,14 +140,13 @@ class Picture:
         """Values that look like another unit and came in the last day, and when the first of them is forgotten."""
         due = NEVER
         suspects = []
-        for name, (effective_at, value, unit, available_at) in sorted(patient.suspects.items()):
+        for name, (effective_at, value, available_at) in sorted(patient.suspects.items()):
             if available_at + QUALITY_FOR <= patient.now:
                 continue
             due = min(due, available_at + QUALITY_FOR)
-            looks = next(
-                (s.looks_like for s in self.plan.catalogue.signals[name].suspect if s.low <= value <= s.high), "another unit"
-            )
-            suspects.append(Suspect(name, value, unit or None, effective_at, available_at, looks))
+            signal = self.plan.catalogue.signals[name]
+            looks = next((s.looks_like for s in signal.suspect if s.low <= value <= s.high), "another unit")
+            suspects.append(Suspect(name, value, signal.unit, effective_at, available_at, looks))
         return tuple(suspects), due
 
     def _closed(self, patient: Patient, why: str, event: PatientEvent | None, *, was_open: bool) -> None:
@@ -162,14 +161,9 @@ class Picture:
                     position=event.position if event is not None else None,
                 )
             )  # fmt: skip
-        patient.memory = {
-            rule: memo if memo.ended is not None else memo._replace(ended=patient.now)
-            for rule, memo in patient.memory.items()
-        }
         patient.forget_answers()
+        remember(self.plan.book, patient, patient.now)
 
     def _merge_out(self, patient: Patient, event: Encounter) -> None:
         assert event.into is not None
-        self.merges.append(
-            MergeOut(event.into, patient.patient_id, event.available_at, handover(patient))
-        )
+        self.merges.append(MergeOut(event.into, patient.patient_id, event.available_at, handover(patient)))

@@ -39,6 +39,10 @@ class Plan(Struct, frozen=True):
     models: dict[str, str] = {}
     features: tuple[Feature, ...] = ()
 
+    def __repr__(self) -> str:
+        """Short, and without the key."""
+        return f"Plan(digest {self.digest[:12]}, rules {self.rules_version})"
+
     @property
     def rules(self) -> tuple[str, ...]:
         return tuple(self.book.rules)

@@ -102,7 +102,8 @@ class AlertRecord(Struct, frozen=True, kw_only=True, tag="alert", tag_field="typ
 
 class Rejected(Struct, frozen=True):
     """An event the core could not use. ``quarantined`` = its original bytes are worth keeping, because a mended
-    configuration could read them (an unknown unit, a value only plausible in another one)."""
+    configuration could read them (an unknown unit, a value only plausible in another one).
+    """
 
     reason: str
     signal: str | None

@@ -62,4 +62,3 @@ def load(plan: Plan, head: bytes, segments: Iterable[bytes]) -> Patient:
     if patient.shown is not None:
         deciding.wake(patient)
     return patient
-

@@ -28,12 +28,12 @@ class Verdict(Struct, frozen=True):
 
 class Verdicts(Struct, frozen=True):
     """All syndromes of one patient at one instant, by episode key. ``withheld`` maps a reason to the severity kept
-    back; ``gate`` is what the gate said (TRUE = open)."""
+    back; ``gate`` is what the gate said (TRUE = open).
+    """
 
     by_key: dict[str, Verdict]
     withheld: dict[str, Severity]
     gate: int
-    prompt: bool = False
 
 
 NOTHING = Verdicts({}, {}, UNKNOWN)

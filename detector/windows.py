@@ -72,7 +72,20 @@ Accept = Callable[[Meta], bool]
 class Series:
     """All that is remembered of one signal of one patient."""
 
-    __slots__ = ("_hours", "_usual", "anchor", "at", "available", "effective", "ids", "jump", "meta", "older", "usable", "value")
+    __slots__ = (
+        "_hours",
+        "_usual",
+        "anchor",
+        "at",
+        "available",
+        "effective",
+        "ids",
+        "jump",
+        "meta",
+        "older",
+        "usable",
+        "value",
+    )
 
     def __init__(self, anchor: int, jump: Jump | None = None) -> None:
         self.anchor = anchor
@@ -178,7 +191,8 @@ class Series:
 
     def _judge_jumps(self, at: int) -> None:
         """Guard G-2 around one instant: a reading that jumped from those before it, with none near it in time that
-        repeats it, is not usable. It depends on neighbours only, so late and early arrivals end in one state."""
+        repeats it, is not usable. It depends on neighbours only, so late and early arrivals end in one state.
+        """
         jump = self.jump
         assert jump is not None
         touched = {at}

@@ -61,7 +61,7 @@ def evidence_keys(plan: Plan, cites: dict[str, tuple[Cite, ...]]) -> dict[str, t
 def onset(cites: dict[str, tuple[Cite, ...]], now: int) -> int | None:
     """The earliest effective time among the readings and events that make a now-true rule true, never after now."""
     times = [line.effective_at for lines in cites.values() for line in lines]
-    return min(min(times), now) if times else None
+    return min(*times, now) if times else None
 
 
 def write(
@@ -84,7 +84,7 @@ def write(
         reason=_reason(state, episode, verdict),
         at=rfc3339(at),
         onset_at=rfc3339(min(since if since is not None else episode.onset_at or at, at)),
-        headline=_headline(plan, step, episode, verdict),
+        headline=_headline(plan, episode, verdict),
         evidence=tuple(_evidence(cites, _panel(plan, step, episode, cites))),
         missing=_texts(step, plan.book.missing) if episode.syndrome == WITHDRAWAL else (),
         against=_against(plan, step, verdict, episode),
@@ -107,7 +107,7 @@ def _reason(state: str, episode: Episode, verdict: Verdict | None) -> str:
     return episode.reason
 
 
-def _headline(plan: Plan, step: Step, episode: Episode, verdict: Verdict | None) -> str:
+def _headline(plan: Plan, episode: Episode, verdict: Verdict | None) -> str:
     title = TITLES[episode.syndrome]
     if episode.syndrome not in (WITHDRAWAL, HYPERPYREXIA, OVERDOSE):
         return title
@@ -154,9 +154,7 @@ def _against(plan: Plan, step: Step, verdict: Verdict | None, episode: Episode) 
     return (*(verdict.notes if verdict is not None else ()), *_texts(step, plan.book.against))
 
 
-def _differentials(
-    plan: Plan, step: Step, verdict: Verdict | None, episode: Episode
-) -> tuple[Differential, ...]:
+def _differentials(plan: Plan, step: Step, verdict: Verdict | None, episode: Episode) -> tuple[Differential, ...]:
     if episode.syndrome not in (WITHDRAWAL, OVERDOSE, HYPERPYREXIA):
         return ()
     points = dict(step.points)
@@ -165,7 +163,9 @@ def _differentials(
     ranked = sorted(speaking, key=lambda shown: (shown.name not in first, shown.rank))
     unique = {shown.name: shown for shown in reversed(ranked)}
     return tuple(
-        Differential(shown.name or "", shown.text + (f" (at least {points[shown.name]} points)" if shown.name in points else ""))
+        Differential(
+            shown.name or "", shown.text + (f" (at least {points[shown.name]} points)" if shown.name in points else "")
+        )
         for shown in ranked
         if unique[shown.name] is shown
     )

@@ -96,7 +96,8 @@ def create_topics(kafka: Kafka, topics: Iterable[str], partitions: int) -> list[
     client = admin(kafka)
     try:
         missing = sorted(set(topics) - set(client.list_topics()))
-        client.create_topics([NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIG) for name in missing])
+        if missing:
+            client.create_topics([NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIG) for name in missing])
     except KafkaError as error:
         raise SourceError(f"kafka: topics cannot be made ({type(error).__name__}); make them by hand") from error
     finally:

@@ -45,7 +45,7 @@ def _facts(summary: Mapping[str, Any]) -> Iterable[Sequence[object]]:
     run = summary["run"]
     yield "inputs", ", ".join(run["inputs"])
     yield "format", run["format"]
-    yield "pumps", run["pumps"]
+    yield "pumps", run["pumps"] or "as the inputs say"
     for name in ("stays", "patient_days", "gated_patient_days", "rows", "rows_per_second", "seconds", "peak_memory_mb"):
         yield name.replace("_", " "), summary[name]
     yield "plan", f"{summary['plan_digest'][:16]}, rules {summary['rules_version']}"
@@ -84,16 +84,20 @@ def _by_day(outcome: Outcome) -> Bars:
 
 
 def _alerts(records: Sequence[AlertRecord]) -> str:
-    """Each alert once, as it stood at its most severe, most severe first."""
+    """Each alert once, as it last stood at its most severe, most severe first."""
     worst: dict[str, AlertRecord] = {}
     for record in records:
         before = worst.get(record.alert_id)
-        if before is None or SEVERITIES[record.severity] > SEVERITIES[before.severity]:
+        if before is None or (
+            record.state != "resolved" and SEVERITIES[record.severity] >= SEVERITIES[before.severity]
+        ):
             worst[record.alert_id] = record
     chosen = sorted(worst.values(), key=lambda one: (-SEVERITIES[one.severity], one.at, one.alert_id))
     left_out = f"<p>The {MOST_ALERTS} most severe of {len(chosen)}; alerts.parquet has all.</p>"
     return (
-        left_out if len(chosen) > MOST_ALERTS else f"<p>{len(chosen)} alerts, each as it stood at its most severe.</p>"
+        left_out
+        if len(chosen) > MOST_ALERTS
+        else f"<p>{len(chosen)} alerts, each as it last stood at its most severe.</p>"
     ) + "".join(alert_html(record, record.stay_id or "not given") for record in chosen[:MOST_ALERTS])
 
 

@@ -26,10 +26,12 @@ from pipelines.web.server import WebServer, allowed_hosts
 
 
 @contextmanager
-def running(settings: Settings, scorer: Scorer | None = None, *, notice: str = "") -> Iterator[tuple[Service, str]]:
+def running(
+    settings: Settings, scorer: Scorer | None = None, *, board: Board | None = None, notice: str = ""
+) -> Iterator[tuple[Service, str]]:
     """A service ready to ``run``, and the address of its page, which is served until the block ends.
 
-    ``notice`` stands on top of the page.
+    ``board`` is for a caller that shows the open alerts too; ``notice`` stands on top of the page.
 
     Raises:
         ConfigError: a file of the configuration, catalogue or rules is wrong, or the topics do not fit.
@@ -41,7 +43,7 @@ def running(settings: Settings, scorer: Scorer | None = None, *, notice: str = "
         store = Store(settings.store)
         open_now.callback(store.close)
         metrics = Metrics(plan, settings)
-        board = Board(settings.identity_key())
+        board = board or Board(settings.identity_key())
         service = Service(
             settings,
             plan,

@@ -21,7 +21,6 @@ An error of the store ends the process: what is in memory would be ahead of what
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
 from collections import defaultdict
@@ -34,18 +33,20 @@ import msgspec
 from detector import snapshot
 from detector.engine import Ward, run
 from detector.errors import InputError, ItbwatchError
-from detector.events import Event, Merged, PatientEvent, Position, Ticked, TimeMoved
+from detector.events import Event, Merged, PatientEvent, Position, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from detector.scoring import Scorer
+from pipelines.deadletters import keep
 from pipelines.errors import StoreError
 from pipelines.formats import canonical
 from pipelines.formats.times import parse_time
+from pipelines.journal import journal
 from pipelines.outbox import Publisher
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import TICK, DeadLetter, Fenced, Outgoing, Store, Work
+from pipelines.store import TICK, Fenced, Outgoing, Store, Work
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,6 @@ log = logging.getLogger(__name__)
 REFRESH_S = 1.0  # how often the gauges of open alerts and stays are set
 PUBLISH_ROWS = 1_000
 FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
-LARGEST_IN_LETTER = 512 << 10  # bytes: as base64 it still fits a topic's default message size
 
 
 class NoProgress(ItbwatchError):
@@ -223,7 +223,7 @@ class Service:
                 came[raw.position] = raw
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
         while events:
-            work.journal += _journal(events, ticked_before)
+            work.journal += journal(events, ticked_before)
             batch = run(self._plan, owned.ward, events, self._scorer, decided.ledger)
             _extend(decided.batch, batch)
             ticked_before = self._ticks.ticked(partition)
@@ -284,7 +284,7 @@ class Service:
     def _refuse(self, decided: Decided, raw: RawRecord, reason: str) -> None:
         log.warning("record_refused topic=%s partition=%d offset=%d reason=%s", *raw.position, reason)
         decided.rejected.append((raw.topic, reason))
-        _keep(decided.work, raw, reason)
+        keep(decided.work, raw, reason)
 
     def _fill(self, decided: Decided, ward: Ward, came: Mapping[Position, RawRecord]) -> None:
         """Put what the detector let out into the work to be stored."""
@@ -310,7 +310,7 @@ class Service:
             ]  # fmt: skip
         for one in batch.rejected:
             if one.quarantined and one.position is not None and one.position in came:
-                _keep(work, came[one.position], one.reason)
+                keep(work, came[one.position], one.reason)
         decided.received = {where: raw.timestamp for where, raw in came.items() if raw.timestamp is not None}
 
     # -- after deciding ------------------------------------------------------------------------------------------------
@@ -384,49 +384,6 @@ class Service:
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
         self._metrics.refresh(one.ward for one in self._owned.values())
-
-
-def _keep(work: Work, raw: RawRecord, reason: str) -> None:
-    """Keep a record aside with its bytes: in the store for ``redrive``, and for whoever reads the dead letters."""
-    letter = DeadLetter(0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value)
-    work.deadletters.append(letter)
-    value = raw.value if raw.value is not None and len(raw.value) <= LARGEST_IN_LETTER else None
-    payload = {
-        "type": "deadletter",
-        "reason": reason,
-        "topic": raw.topic,
-        "partition": raw.partition,
-        "offset": raw.offset,
-        "timestamp": raw.timestamp,
-        "key": _base64(raw.key),
-        "value": _base64(value),
-        "value_bytes": None if raw.value is None else len(raw.value),
-    }
-    stamp = raw.timestamp if raw.timestamp is not None and raw.timestamp >= 0 else wall_ms()
-    work.outgoing.append(Outgoing("deadletters", raw.key, msgspec.json.encode(payload), stamp))
-
-
-def _base64(raw: bytes | None) -> str | None:
-    return None if raw is None else base64.b64encode(raw).decode()
-
-
-def _journal(events: Iterable[Event], ticked: int) -> list[tuple[str, bytes]]:
-    """Each patient's events as NDJSON, a tick before an event wherever time was ticked on since the one before.
-
-    ``ticked`` is the last tick before these events.
-    """
-    lines: defaultdict[str, list[bytes]] = defaultdict(list)
-    told: dict[str, int] = {}
-    for event in events:
-        if isinstance(event, Ticked):
-            ticked = event.at
-            continue
-        mine = lines[event.patient_id]
-        if ticked != NO_TIME and told.get(event.patient_id) != ticked:
-            told[event.patient_id] = ticked
-            mine.append(canonical.encode(Ticked(ticked)))
-        mine.append(canonical.encode(event, with_position=True))
-    return [(patient_id, b"\n".join([*mine, b""])) for patient_id, mine in lines.items()]
 
 
 def _extend(batch: Batch, other: Batch) -> None:

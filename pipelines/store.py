@@ -300,11 +300,12 @@ class Store:
 
     def newest(self, alert_ids: Sequence[str]) -> list[bytes]:
         """The newest record of each of these alerts as JSON."""
-        query = (
-            sa.select(alerts.c.record, sa.func.max(alerts.c.sequence))
+        newest = (
+            sa.select(alerts.c.alert_id, sa.func.max(alerts.c.sequence))
             .where(alerts.c.alert_id.in_(alert_ids))
             .group_by(alerts.c.alert_id)
         )
+        query = sa.select(alerts.c.record).where(sa.tuple_(alerts.c.alert_id, alerts.c.sequence).in_(newest))
         with self._transaction() as connection:
             return list(connection.scalars(query))
 

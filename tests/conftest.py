@@ -2,14 +2,17 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["tests.plugins.required", "tests.plugins.kafka_broker", "tests.plugins.shared_folder"]
 
-settings.register_profile("dev", max_examples=50, deadline=None)
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # courses come from a seed: shrinking cannot help
+
+settings.register_profile("dev", max_examples=int(os.environ.get("N", "25")), deadline=None, phases=WITHOUT_SHRINKING)
 settings.register_profile(
     "ci",
-    max_examples=300,
+    max_examples=60,
+    phases=WITHOUT_SHRINKING,
     deadline=None,  # a busy machine is not a bug
     derandomize=True,  # the same commit gives the same verdict
     print_blob=True,

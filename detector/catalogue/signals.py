@@ -234,7 +234,9 @@ def build_catalogue(data: Mapping[str, Any], file: str, code_map: Mapping[str, N
         for unit in entry.get("units", ()) if isinstance(entry, dict) else ():
             target = unit.get("redirect") if isinstance(unit, dict) else None
             if target is not None and target not in written:
-                problems.add(f"$.signals.{name}.units", f"redirect {target!r} is not a signal{nearest(target, written)}")
+                problems.add(
+                    f"$.signals.{name}.units", f"redirect {target!r} is not a signal{nearest(target, written)}"
+                )
     for code_name, named in (code_map or {}).items():
         if named.signal not in written:
             problems.add(f"code_map.{code_name}", f"{named.signal!r} is not a signal{nearest(named.signal, written)}")
@@ -278,6 +280,9 @@ def _signal(name: str, written: SignalWritten, path: str, problems: Problems) ->
                 problems.add(f"{path}.units", f"{spelling!r} reads like another unit when case is ignored")
     if written.unit not in units:
         problems.add(f"{path}.unit", f"{written.unit!r} is not among this signal's units{nearest(written.unit, units)}")
+    for suspect in written.suspect:
+        if suspect.unit != written.unit:
+            problems.add(f"{path}.suspect", f"{suspect.unit!r}: expected {written.unit!r}, the signal's own unit")
     if written.plausible.low >= written.plausible.high:
         problems.add(f"{path}.plausible", "low must lie below high")
     if not 0 < written.precision <= 1:

@@ -64,4 +64,4 @@ def _inner(path: str, error: str) -> str:
 
 def _first(error: str, value: object, field: FieldInfo) -> str:
     shown = repr(value) if len(repr(value)) <= 60 else type(value).__name__
-    return f"{shown}: {error.split(' - at ')[0]}; expected {_type_name(field)}"
+    return f"{shown}: {error.split(' - at ', maxsplit=1)[0]}; expected {_type_name(field)}"

@@ -53,13 +53,13 @@ def ask(book: RuleBook, view: View, changed: Iterable[str], ledger: Ledger) -> M
                 patient.found.pop(asked.id, None)
                 patient.untils[number] = NEVER
     if fresh:
-        _remember(book, patient, now)
+        remember(book, patient, now)
     patient.asked_due = patient.due = min(patient.untils)
     return moved
 
 
 def _ask_pending(book: RuleBook, view: View, pending: int, ledger: Ledger) -> tuple[Moved, bool]:
-    """Ask in order; an answer that changed makes those who read it pending. Also: did any truth change?"""
+    """Ask in order; an answer that changed makes those who read it pending; the second value says whether a truth changed."""
     patient, found, index = view.patient, view.found, book.index
     hidden = index.displays if not patient.true_rules else 0
     moved, turned = Moved.NOTHING, False
@@ -105,7 +105,7 @@ def _first(found: Found) -> int:
     return min((line.effective_at for line in found.cites), default=NEVER)
 
 
-def _remember(book: RuleBook, patient: Patient, now: int) -> None:
+def remember(book: RuleBook, patient: Patient, now: int) -> None:
     """When each remembered rule was true, from what was known before this instant and what is known in it."""
     base = patient.memory_base
     memory = dict(base)

@@ -7,7 +7,7 @@ as rules of their own, so that pass 2 decides from answers alone and never looks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -15,8 +15,9 @@ from detector.catalogue.signals import Catalogue
 from detector.catalogue.strict import Problems, typed
 from detector.clock import parse_duration
 from detector.errors import ConfigError, nearest
-from detector.records import SEVERITIES, Severity
-from detector.rules.compiling import Compiler
+from detector.events import CONTEXT_KINDS
+from detector.records import SEVERITIES, Severity, Syndrome
+from detector.rules.compiling import Compiler, TableRow
 from detector.rules.logic import Points
 from detector.rules.truth import TRUE, UNKNOWN, Found, Term
 from detector.rules.view import Masks, View
@@ -78,6 +79,11 @@ class DefinitionWritten(Struct, frozen=True):
     when: dict[str, Any]
     means: str
     run_gap: str | None = None
+
+
+class TableWritten(Struct, frozen=True):
+    source: str
+    values: tuple[TableRow, ...]
 
 
 class CapWritten(Struct, frozen=True):
@@ -238,18 +244,33 @@ class _Builder:
         self.lines: list[str] = []
         self.asked: dict[str, Asked] = {}
         self.order: list[str] = []
-        definitions = self._mapping("definitions.yaml")
-        self.tables: dict[str, Any] = dict(definitions.get("tables") or {})
+        self.tables = self._tables(self._part("definitions.yaml", "tables"))
         self.tables_for_rules = {**self.tables, "pump_register_complete": pump_register_complete}
         self.written: dict[str, tuple[str, RuleWritten]] = {}
-        self.named: set[str] = set(definitions.get("definitions") or {})
+        self.named: set[str] = set(self._part("definitions.yaml", "definitions"))
 
     def _mapping(self, name: str) -> dict[str, Any]:
         data = self.files.get(name)
         if isinstance(data, dict):
             return data
-        self.lines.append(f"{name} $: expected a mapping; the file is missing or empty")
+        line = f"{name} $: expected a mapping; the file is missing or empty"
+        if line not in self.lines:
+            self.lines.append(line)
         return {}
+
+    def _part(self, name: str, part: str) -> dict[str, Any]:
+        """A mapping inside a file; one that is left out is empty."""
+        data = self._mapping(name).get(part)
+        line = f"{name} $.{part}: expected a mapping"
+        if data is not None and not isinstance(data, dict) and line not in self.lines:
+            self.lines.append(line)
+        return data if isinstance(data, dict) else {}
+
+    def _tables(self, written: Mapping[str, Any]) -> dict[str, tuple[TableRow, ...]]:
+        problems = Problems("definitions.yaml")
+        tables = {name: typed(TableWritten, data, f"$.tables.{name}", problems) for name, data in written.items()}
+        self.lines += problems.lines
+        return {name: table.values for name, table in tables.items() if table is not None}
 
     def build(self) -> RuleBook:
         for file, data in sorted(self.files.items()):
@@ -281,13 +302,16 @@ class _Builder:
 
     def _definitions(self) -> None:
         problems = Problems("definitions.yaml")
-        for name, data in (self._mapping("definitions.yaml").get("definitions") or {}).items():
+        for name, data in self._part("definitions.yaml", "definitions").items():
             written = typed(DefinitionWritten, data, f"$.definitions.{name}", problems)
             if written is None:
                 continue
             gap = 0
             if written.run_gap is not None:
-                gap = parse_duration(written.run_gap)
+                try:
+                    gap = parse_duration(written.run_gap)
+                except ValueError as error:
+                    problems.add(f"$.definitions.{name}.run_gap", str(error))
             self._ask(name, written.when, f"$.definitions.{name}.when", problems, run_gap=gap)
         self.lines += problems.lines
 
@@ -320,6 +344,11 @@ class _Builder:
         for other in (*(lowers.rules if lowers else ()), *(quiets.rules if quiets else ())):
             if other not in self.named:
                 problems.add("$", f"{other!r} is not a rule{nearest(other, self.named)}")
+
+        if written.syndrome not in get_args(Syndrome):
+            problems.add(
+                "$.syndrome", f"{written.syndrome!r} is not a syndrome{nearest(written.syndrome, get_args(Syndrome))}"
+            )
 
         def side(name: str, when: dict[str, Any] | None) -> str | None:
             return None if when is None else self._ask(f"{identity}.{name}", when, f"$.{name}", problems)
@@ -364,22 +393,29 @@ class _Builder:
 
     def _guards(self) -> tuple[tuple[Cap, ...], Masks]:
         problems = Problems("guards.yaml")
-        guards = self._mapping("guards.yaml")
         caps = []
-        for name, data in (guards.get("caps") or {}).items():
+        for name, data in self._part("guards.yaml", "caps").items():
             cap = typed(CapWritten, data, f"$.caps.{name}", problems)
             if cap is not None:
+                for rule in cap.rules:
+                    if rule not in self.written:
+                        problems.add(f"$.caps.{name}.rules", f"{rule!r} is not a rule{nearest(rule, self.written)}")
                 unless = self._ask(f"{name}.unless", cap.unless, f"$.caps.{name}.unless", problems)
                 caps.append(Cap(name, cap.rules, self._severity(cap.to, f"$.caps.{name}.to", problems), unless))
         masks = Masks()
-        for name, data in (guards.get("masks") or {}).items():
+        for name, data in self._part("guards.yaml", "masks").items():
             mask = typed(MaskWritten, data, f"$.masks.{name}", problems)
             if mask is None:
                 continue
             running = frozenset(mask.running)
+            for kind in (*mask.running, *mask.notes_of):
+                if kind not in CONTEXT_KINDS:
+                    problems.add(f"$.masks.{name}", f"{kind!r} is not a kind of context{nearest(kind, CONTEXT_KINDS)}")
             for signal in mask.signals:
                 if signal not in self.catalogue.signals:
-                    problems.add(f"$.masks.{name}", f"{signal!r} is not a signal{nearest(signal, self.catalogue.signals)}")
+                    problems.add(
+                        f"$.masks.{name}", f"{signal!r} is not a signal{nearest(signal, self.catalogue.signals)}"
+                    )
                 table = masks.unknown if mask.effect == "unknown" else masks.low
                 table[signal] = table.get(signal, frozenset()) | running
             for kind in mask.notes_of:
@@ -440,7 +476,9 @@ class _Builder:
             if identity in done or identity not in self.asked:
                 return
             if identity in doing:
-                self.lines.append(f"{identity} $.when: names itself through {' -> '.join((*doing, identity))}")
+                self.lines.append(
+                    f"{identity} $.when: names itself through {' -> '.join((*doing[doing.index(identity) :], identity))}"
+                )
                 return
             doing.append(identity)
             for need in sorted(self.asked[identity].needs):

@@ -7,7 +7,7 @@ examples). Every mistake is reported with its path; nothing is evaluated from st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -15,39 +15,36 @@ from detector.catalogue.signals import Catalogue
 from detector.catalogue.strict import Problems, typed
 from detector.clock import NEVER, parse_duration
 from detector.errors import nearest
-from detector.events import CONTEXT_KINDS, PUMP_KINDS
+from detector.events import CONTEXT_KINDS, PUMP_KINDS, AlarmReason, ContextChange
 from detector.rules.happenings import (
-    Age, ContextEvent, HasCondition, PassedSince, PumpEvent, PumpStatus, newest_pump_event,
+    STATUSES,
+    Age,
+    ContextEvent,
+    HasCondition,
+    PassedSince,
+    PumpEvent,
+    PumpStatus,
+    newest_pump_event,
 )  # fmt: skip
 from detector.rules.injury import Kidney, UrineBelow
-from detector.rules.logic import All, Any as AnyOf, AtLeast, Not, NotKnown, Points
+from detector.rules.logic import All, AtLeast, Not, NotKnown, Points
+from detector.rules.logic import Any as AnyOf
 from detector.rules.memory import RuleBegan, RuleHeld, RuleIs, RuleWas
 from detector.rules.readings import BaseUnknown, Every, NoReading, Op, Reads, Threshold
-from detector.rules.truth import Term
 from detector.rules.trends import Fall, Grows, Range, Responded, Rise, Swing
+from detector.rules.truth import Term
 from detector.rules.view import View
 
-
-class UlnTimes(Struct, frozen=True, forbid_unknown_fields=True):
-    """A multiple of the upper limit of normal; ``floor`` is the least it may come to and stands in for no limit."""
-
-    uln_times: float
-    floor: float | None = None
-
-
-class UlnPlus(Struct, frozen=True, forbid_unknown_fields=True):
-    uln_plus: float
-
-
-class BasePlus(Struct, frozen=True, forbid_unknown_fields=True):
-    base_plus: float
-
-
-class ByAge(Struct, frozen=True, forbid_unknown_fields=True):
-    by_age: str
-
-
 Value = float | dict[str, Any]
+"""A number; or ``uln_times`` (a multiple of the upper limit of normal; ``floor`` is the least it may come to and stands
+in for no limit), ``uln_plus``, ``base_plus`` or ``by_age`` (a table of definitions.yaml)."""
+
+
+class TableRow(Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of a table by age; the row without ``below_years`` is that of adults and of an unknown age."""
+
+    value: float
+    below_years: float | None = None
 
 
 class Since(Struct, frozen=True):
@@ -232,7 +229,7 @@ class Compiler:
             "no_reading": self._no_reading,
             "base_unknown": lambda data, path: BaseUnknown(data) if self._signal(data, path) else None,
             "pump": self._pump,
-            "pump_status": lambda data, path: PumpStatus(frozenset(data)),
+            "pump_status": self._pump_status,
             "context": self._context,
             "condition": self._condition,
             "age": self._age,
@@ -331,7 +328,8 @@ class Compiler:
         if not isinstance(value, dict):
             return (lambda _view: (value, NEVER)), frozenset()
         stay = frozenset({"stay"})
-        if set(value) <= {"uln_times", "floor"} and "uln_times" in value:
+        wrong = any(not isinstance(number, int | float) for word, number in value.items() if word != "by_age")
+        if not wrong and set(value) <= {"uln_times", "floor"} and "uln_times" in value:
             times, floor = value["uln_times"], value.get("floor")
 
             def by_limit(view: View) -> tuple[float | None, int]:
@@ -344,7 +342,7 @@ class Compiler:
                 return max(times * limit, floor or 0.0), NEVER
 
             return by_limit, stay
-        if set(value) == {"uln_plus"}:
+        if not wrong and set(value) == {"uln_plus"}:
             plus = value["uln_plus"]
 
             def over_limit(view: View) -> tuple[float | None, int]:
@@ -353,7 +351,7 @@ class Compiler:
                 return (None if limit is None else limit + plus), NEVER
 
             return over_limit, stay
-        if set(value) == {"base_plus"}:
+        if not wrong and set(value) == {"base_plus"}:
             above = value["base_plus"]
 
             def over_base(view: View) -> tuple[float | None, int]:
@@ -362,13 +360,13 @@ class Compiler:
 
             return over_base, stay
         if set(value) == {"by_age"} and value["by_age"] in self.tables:
-            table = self.tables[value["by_age"]]["values"]
+            table = self.tables[value["by_age"]]
 
             def by_age(view: View) -> tuple[float | None, int]:
                 age = view.age_years
                 for row in table:
-                    if "below_years" not in row or (age is not None and age < row["below_years"]):
-                        return float(row["value"]), NEVER
+                    if row.below_years is None or (age is not None and age < row.below_years):
+                        return row.value, NEVER
                 return None, NEVER
 
             return by_age, stay
@@ -441,9 +439,8 @@ class Compiler:
         args = typed(PumpArgs, data, path, self.problems)
         if args is None:
             return None
-        for event in (*args.event, *args.undone_by):
-            if event not in PUMP_KINDS:
-                self.problems.add(path, f"{event!r} is not a pump event{nearest(event, PUMP_KINDS)}")
+        self._words((*args.event, *args.undone_by), PUMP_KINDS, "a pump event", path)
+        self._words(args.reason, get_args(AlarmReason), "a reason of an alarm", path)
         if args.after_rule is not None:
             self._rule(args.after_rule, f"{path}.after_rule")
         return PumpEvent(
@@ -453,13 +450,19 @@ class Compiler:
             excess=args.aspirate_excess, expected=args.aspirate_expected, after_rule=args.after_rule,
         )  # fmt: skip
 
+    def _pump_status(self, data: object, path: str) -> Term | None:
+        if not isinstance(data, list) or not data:
+            self.problems.add(path, f"{_short(data)}: expected a list of {', '.join(STATUSES)}")
+            return None
+        self._words(tuple(map(str, data)), STATUSES, "a pump status", path)
+        return PumpStatus(frozenset(map(str, data)))
+
     def _context(self, data: object, path: str) -> Term | None:
         args = typed(ContextArgs, data, path, self.problems)
         if args is None:
             return None
-        for kind in args.kind:
-            if kind not in CONTEXT_KINDS:
-                self.problems.add(path, f"{kind!r} is not a kind of context{nearest(kind, CONTEXT_KINDS)}")
+        self._words(args.kind, CONTEXT_KINDS, "a kind of context", path)
+        self._words(args.event, get_args(ContextChange), "a context event", path)
         within = None if args.within is None else self._duration(args.within, path)
         return ContextEvent(frozenset(args.kind), running=args.running, changes=frozenset(args.event), within=within,
                             dose_at_least=args.dose_at_least)  # fmt: skip
@@ -485,7 +488,7 @@ class Compiler:
 
     def _was(self, data: object, path: str) -> Term | None:
         args = typed(WasArgs, data, path, self.problems)
-        if args is None or not all([self._rule(rule, path) for rule in args.rule]):
+        if args is None or not all([self._rule(rule, path) for rule in args.rule]):  # noqa: C419 - every wrong name is reported
             return None
         return RuleWas(frozenset(args.rule), self._duration(args.within, path))
 
@@ -504,9 +507,7 @@ class Compiler:
     # --- words ---------------------------------------------------------------------------------------------------
 
     def _event_at(self, events: tuple[str, ...], plus: int, path: str) -> Callable[[View], int | None]:
-        for event in events:
-            if event not in PUMP_KINDS:
-                self.problems.add(path, f"{event!r} is not a pump event{nearest(event, PUMP_KINDS)}")
+        self._words(events, PUMP_KINDS, "a pump event", path)
         newest = newest_pump_event(frozenset(events))
 
         def at(view: View) -> int | None:
@@ -515,10 +516,17 @@ class Compiler:
 
         return at
 
+    def _words(self, words: tuple[str, ...], known: tuple[str, ...], what: str, path: str) -> None:
+        for word in words:
+            if word not in known:
+                self.problems.add(path, f"{word!r} is not {what}{nearest(word, known)}")
+
     def _signal(self, name: object, path: str) -> bool:
         if name in self.catalogue.signals:
             return True
-        self.problems.add(path, f"{name!r} is not a signal{nearest(str(name), self.catalogue.signals)} (see signals.yaml)")
+        self.problems.add(
+            path, f"{name!r} is not a signal{nearest(str(name), self.catalogue.signals)} (see signals.yaml)"
+        )
         return False
 
     def _rule(self, name: object, path: str) -> bool:

@@ -12,6 +12,9 @@ _IMPLIES_A_PUMP = frozenset(
     {"alarm", "interrogated", "refilled", "reprogrammed", "bolus", "interrupted", "restored", "low_reservoir_on",
      "catheter_study"}
 )  # fmt: skip
+_REGISTRATIONS = frozenset({"implanted", "absent", "explanted"})
+
+STATUSES = ("present", "absent", "explanted", "unknown")
 
 
 def pump_status(view: View) -> str:
@@ -53,7 +56,8 @@ class PumpStatus:
 class PumpEvent:
     """A pump event of one of these kinds in the window, with the given details and not undone by a later one.
 
-    UNKNOWN while the stream has carried no device event at all ("no device feed"), unless ``silence_is_false``.
+    UNKNOWN while the stream has carried no device event at all ("no device feed"); of registrations (implanted,
+    explanted, absent) while it has not said whether there is a pump.
     """
 
     needs = frozenset({"pump"})
@@ -100,7 +104,8 @@ class PumpEvent:
             text = " ".join(filter(None, (fact.event, fact.level, fact.reason, fact.result)))
             line = Cite("pump", None, None, fact.at, fact.available_at, text)
             return Found(TRUE, min(leaves, until), (line,))
-        fed = any(fact.event not in ("implanted", "absent", "explanted") for fact in view.patient.pump)
+        registered = self.events <= _REGISTRATIONS  # what a register says needs no device feed
+        fed = any(registered or fact.event not in _REGISTRATIONS for fact in view.patient.pump)
         return Found(FALSE if fed else UNKNOWN, until)
 
     def _undone(self, view: View, at: int) -> bool:

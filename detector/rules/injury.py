@@ -93,5 +93,3 @@ class UrineBelow:
             return self.ml_per_kg_h * weight
         age = view.age_years
         return self.fallback_ml_h if age is None or age >= 18 else None
-
-

@@ -21,7 +21,8 @@ class RuleIs:
 
 class RuleWas:
     """One of these rules is true now or was at some time in the window. Only what was known then counts: the past is
-    not run again."""
+    not run again.
+    """
 
     def __init__(self, rules: frozenset[str], within: int) -> None:
         self.rules, self.within = tuple(sorted(rules)), within

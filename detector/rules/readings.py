@@ -24,7 +24,8 @@ _TINY = 1e-9
 
 def bounds(op: Op, limit: float) -> tuple[float | None, float | None]:
     """The comparison as (low, high), both inclusive. Values are rounded to the catalogue's precision, so a strict
-    comparison is an inclusive one a hair further on."""
+    comparison is an inclusive one a hair further on.
+    """
     if op == "at_least":
         return limit - _TINY, None
     if op == "above":
@@ -173,11 +174,10 @@ class Reads:
         pairs = ((oldest, last), (first, newest))
         return max(pairs, key=lambda pair: series.at[pair[1]] - series.at[pair[0]])
 
-    def _one(
-        self, view: View, series: Series, after: int, low: float | None, high: float | None, newest: int
-    ) -> Found:
+    def _one(self, view: View, series: Series, after: int, low: float | None, high: float | None, newest: int) -> Found:
         """The first reading that satisfies, the most extreme and the newest. It stands until the first one leaves
-        the window: what is cited must be a function of the readings and now, not of when it was last asked."""
+        the window: what is cited must be a function of the readings and now, not of when it was last asked.
+        """
         oldest = next(series.matching(after, view.now, low, high, self._accept, backwards=False))
         lines = {oldest, newest}
         edge = series.extremes(after, view.now)

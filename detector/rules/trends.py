@@ -8,12 +8,13 @@ extremes leave room for a yes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from detector.clock import HOUR, in_words
 from detector.rules.readings import _TINY, cite, not_found
 from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
 from detector.rules.view import View
-from detector.windows import Series
+from detector.windows import Meta, Series
 
 
 def _pair(view: View, series: Series, signal: str, first: int, last: int, change: str, until: int) -> Found:
@@ -37,7 +38,7 @@ class Rise:
             if site in self.sites_not:
                 continue
             limit = series.value[k] - self.by + _TINY
-            earlier = series.matching(after, series.at[k] - self.apart, None, limit, lambda meta, s=site: meta.site == s)
+            earlier = series.matching(after, series.at[k] - self.apart, None, limit, partial(_at_site, site))
             first = next(earlier, None)
             if first is not None:
                 change = f"up {series.value[k] - series.value[first]:.2f} in {_hours(series, first, k)}"
@@ -184,6 +185,10 @@ class Responded:
         limit = series.value[earlier] - self.by + _TINY
         low = next(series.matching(at, view.now, None, limit), None)
         return Found(TRUE if low is not None else FALSE)
+
+
+def _at_site(site: str | None, meta: Meta) -> bool:
+    return meta.site == site
 
 
 def _hours(series: Series, first: int, last: int) -> str:

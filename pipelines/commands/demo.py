@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -15,25 +15,15 @@ from pathlib import Path
 import click
 from rich.live import Live
 from rich.table import Column, Table
-from starlette.applications import Starlette
 
 from detector.clock import HOUR, from_datetime, to_datetime
 from detector.records import SEVERITIES
-from detector.scoring import NoScorer
-from pipelines.errors import SourceError
-from pipelines.metrics import Metrics
-from pipelines.outbox import FilePublisher
-from pipelines.plan_files import load_plan
-from pipelines.service import Service
+from pipelines.running import running, stopped_by_signals
 from pipelines.settings import File, Http, Poll, Settings
 from pipelines.settings import Store as StoreSettings
 from pipelines.simulate import DEMO_WARD, WARD, events
 from pipelines.simulate.feeder import Feeder
-from pipelines.sources.file import FileSource
-from pipelines.store import Store
-from pipelines.web.app import build_app
 from pipelines.web.board import Board
-from pipelines.web.server import WebServer, allowed_hosts
 
 START = from_datetime(datetime(2030, 1, 7, tzinfo=UTC))
 SIMULATED_HOURS = 72
@@ -63,23 +53,15 @@ def command(*, speed: float, seconds: float | None, port: int | None) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="itbwatch-demo-") as folder:
         settings = _settings(Path(folder), port)
-        plan = load_plan(settings)
-        metrics = Metrics(plan, settings)
         board = Board(settings.identity_key())
-        service = Service(
-            settings, plan, NoScorer(), Store(settings.store), FilePublisher(settings.file), metrics, board,
-            lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
-        )  # fmt: skip
-        app = build_app(metrics, board, service.ready, hosts=allowed_hosts(settings.http.host), notice=NOTICE)
         feeder = Feeder(Path(settings.file.path), events(DEMO_WARD, START, SIMULATED_HOURS, SEED), speed)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: service.stop())
-        if seconds is not None:
-            end = threading.Timer(seconds, service.stop)
-            end.daemon = True
-            end.start()
-        with _serve(app, settings.http, port) as web, feeder, _shown(web.url, feeder, board):
-            service.run()
+        with running(settings, board=board, notice=NOTICE) as (service, url), stopped_by_signals(service):
+            if seconds is not None:
+                end = threading.Timer(seconds, service.stop)
+                end.daemon = True
+                end.start()
+            with feeder, _shown(url, feeder, board):
+                service.run()
     click.echo("itbwatch demo: ended")
 
 
@@ -89,18 +71,19 @@ def _settings(folder: Path, port: int | None) -> Settings:
     )
     return Settings(
         source="file", time="stream", file=file, store=StoreSettings(path=str(folder / "demo.sqlite")),
-        http=Http() if port is None else Http(port=port), poll=Poll(timeout_ms=100), wards=WARD["stays"]["units"],
+        http=Http(port=_free_port(Http().host, Http().port) if port is None else port), poll=Poll(timeout_ms=100), wards=WARD["stays"]["units"],
     )  # fmt: skip
 
 
-def _serve(app: Starlette, http: Http, port: int | None) -> WebServer:
-    """The web server; only a port that nobody asked for may be exchanged for a free one."""
-    try:
-        return WebServer(app, http.host, http.port)
-    except OSError as error:
-        if port is None:
-            return WebServer(app, http.host, 0)
-        raise SourceError(f"--port {port}: {error.strerror}; expected a free port (--port 0 takes any)") from error
+def _free_port(host: str, wanted: int) -> int:
+    """The wanted port, or 0, any free one, when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError:
+            return 0
+    return wanted
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def add_events(dataset: Dataset, path: Path, default_type: str) -> set[str]:
                 patients.add(event.patient_id)
                 dataset.others.append(((event.available_at, RANK[type(event)], file, row), event))
     if lines and not patients:
-        raise InputRefused(f"{path}: none of its {lines} lines is a canonical {default_type} event; see docs/data.md")
+        raise InputRefused(
+            f"{path}: none of its {lines} lines is a canonical {default_type} event (canonical JSON, one object a line)"
+        )
     return patients
 
 
@@ -223,7 +225,7 @@ def _text_reader(read_text: Callable[[Path], pl.DataFrame], what: str) -> Reader
     return read_table_of_text
 
 
-def _refuse_suffix(path: Path, columns: Columns) -> pl.DataFrame:
+def _refuse_suffix(path: Path, _: Columns) -> pl.DataFrame:
     raise InputRefused(f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(_READERS)}")
 
 

@@ -131,7 +131,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         started = time.monotonic()
         try:
             fetched = self._consumer.poll(timeout_ms=timeout_ms, max_records=BUFFERED)
-            self._up = True
+            # An outage raises nothing: polls are empty and the client has no connection.
+            self._up = bool(fetched) or self._consumer.metrics()["consumer-metrics"]["connection-count"] > 0
         except OffsetOutOfRangeError as error:
             fetched = {}
             for where, offset in error.args[0].items():

@@ -6,8 +6,10 @@ of several regimes (well, fever, withdrawal, muscle, shock, restored), sampled a
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
+import msgspec
 from hypothesis import strategies as st
 
 from detector.clock import DAY, HOUR, MINUTE
@@ -41,6 +43,11 @@ class Course:
     """Events of one or more patients in the one order, positions filled in."""
 
     events: tuple[Event, ...]
+    made_from: str = ""
+
+    def __repr__(self) -> str:
+        """Short: the seed and the regimes make the course again."""
+        return f"Course({len(self.events)} events of {self.made_from})"
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -55,7 +62,8 @@ def in_order(events: list[Event]) -> list[Event]:
 @st.composite
 def course(draw: st.DrawFn, patient_id: str = "p1", *, spoiled: bool = True) -> Course:
     """One patient over one to four regimes."""
-    rng = draw(st.randoms(use_true_random=False))
+    seed = draw(st.integers(0, 1 << 32))
+    rng = random.Random(seed)
     regimes = draw(st.lists(st.sampled_from(sorted(REGIMES)), min_size=1, max_size=4))
     gate = draw(st.sampled_from(["pump", "pump", "pump", "late pump", "oral", "unknown", "none"]))
     admitted = START + rng.randrange(0, 3 * HOUR)
@@ -94,10 +102,11 @@ def course(draw: st.DrawFn, patient_id: str = "p1", *, spoiled: bool = True) -> 
     if spoiled:
         events = _spoil(events, rng)
     ordered = in_order(events)
-    return Course(tuple(_with_position(event, row) for row, event in enumerate(ordered)))
+    placed = tuple(_with_position(event, row) for row, event in enumerate(ordered))
+    return Course(placed, f"seed {seed}, {gate}: {' '.join(regimes)}")
 
 
-def _observe(events: list[Event], rng, patient_id: str, stay: str, signal: str, value: float, at: int, *, lab: bool = False) -> None:  # type: ignore[no-untyped-def]
+def _observe(events: list[Event], rng: random.Random, patient_id: str, stay: str, signal: str, value: float, at: int, *, lab: bool = False) -> None:
     delay = rng.choice([1, 5, 20, 55]) * MINUTE if not lab else rng.choice([30, 60, 90, 150]) * MINUTE
     if rng.random() < 0.05:
         delay = -rng.randrange(1, 20) * MINUTE  # charted ahead
@@ -110,7 +119,7 @@ def _observe(events: list[Event], rng, patient_id: str, stay: str, signal: str, 
     )  # fmt: skip
 
 
-def _happenings(events: list[Event], rng, patient_id: str, start: int, end: int) -> None:  # type: ignore[no-untyped-def]
+def _happenings(events: list[Event], rng: random.Random, patient_id: str, start: int, end: int) -> None:
     def somewhen() -> int:
         return start + rng.randrange(0, max(1, (end - start) // MINUTE)) * MINUTE
 
@@ -129,9 +138,7 @@ def _happenings(events: list[Event], rng, patient_id: str, start: int, end: int)
             events.append(Context(patient_id=patient_id, kind=kind, event="stopped", at=stop, available_at=stop))
 
 
-def _spoil(events: list[Event], rng) -> list[Event]:  # type: ignore[no-untyped-def]
-    import msgspec
-
+def _spoil(events: list[Event], rng: random.Random) -> list[Event]:
     spoiled: list[Event] = []
     for event in events:
         if isinstance(event, Observation):
@@ -152,8 +159,6 @@ def _spoil(events: list[Event], rng) -> list[Event]:  # type: ignore[no-untyped-
 
 
 def _with_position(event: Event, row: int) -> Event:
-    import msgspec
-
     return msgspec.structs.replace(event, position=Position("course", 0, row))  # type: ignore[type-var]
 
 
@@ -164,4 +169,4 @@ def wards(draw: st.DrawFn, most: int = 3) -> Course:
     events: list[Event] = []
     for number in range(count):
         events += draw(course(f"p{number + 1}")).events
-    return Course(tuple(in_order(events)))
+    return Course(tuple(in_order(events)), f"{count} patients")

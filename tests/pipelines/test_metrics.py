@@ -62,7 +62,8 @@ def test_every_series_but_those_of_open_alerts_and_lag_is_there_from_the_start(p
     before = series(metrics)
     ledger = Ledger()
     ward_of_all = Ward(plan)
-    batch = run(plan, ward_of_all, events(DEMO_WARD, 0, 60, 1), None, ledger)
+    staying = [one for one in events(DEMO_WARD, 0, 60, 1) if getattr(one, "event", None) != "discharged"]
+    batch = run(plan, ward_of_all, staying, None, ledger)
     metrics.batch(batch, ledger)
     metrics.refresh([ward_of_all])
 

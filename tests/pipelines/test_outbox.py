@@ -8,6 +8,7 @@ from pipelines.errors import SourceError
 from pipelines.outbox import FilePublisher, KafkaPublisher, _first_of_each_key
 from pipelines.settings import File, Kafka, Topics
 from pipelines.store import OutboxRow, Outgoing
+from tests.kafka.broker import create_topics
 
 
 def rows(*keys, topic="alerts"):
@@ -68,24 +69,22 @@ def test_alerts_arrive_in_kafka_with_key_and_time_in_the_order_of_each_key(kafka
         assert [row.record.timestamp for row in sent if row.record.key == key] == mine
 
 
-def test_without_a_broker_nothing_arrives_and_the_wait_is_bounded(new_broker, monkeypatch):
+def test_while_the_broker_is_silent_nothing_arrives_and_the_wait_is_bounded(new_broker, monkeypatch):
     monkeypatch.setattr("pipelines.outbox.PUBLISH_S", 1.0)
     broker = new_broker()
-    from tests.kafka.broker import create_topics
-
     create_topics(broker.bootstrap, {"itb.alerts": 1})
     publisher = KafkaPublisher(Kafka(bootstrap_servers=[broker.bootstrap], delivery_timeout_ms=60_000))
 
     assert [0] == publisher.publish(rows(b"a"))
 
-    broker.kill()
+    broker.pause()
     started = time.monotonic()
     later = [row._replace(id=row.id + 10) for row in rows(b"a", b"a", b"b")]
 
     assert [] == publisher.publish(later)
     assert time.monotonic() - started < 5
 
-    broker.start()
+    broker.resume()
     arrived = []
     while len(arrived) < 3 and time.monotonic() - started < 60:
         arrived += publisher.publish([row for row in later if row.id not in arrived])

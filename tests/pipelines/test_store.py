@@ -1,10 +1,10 @@
 import itertools
-import os
 import sqlite3
 import stat
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -158,7 +158,7 @@ def test_the_journal_and_what_was_published_have_an_end(settings, monkeypatch):
 def test_only_the_owner_can_read_the_files(store, settings):
     store.commit([work({}, {})])
     for name in (settings.path, settings.path + "-wal"):
-        assert 0o600 == stat.S_IMODE(os.stat(name).st_mode)
+        assert 0o600 == stat.S_IMODE(Path(name).stat().st_mode)
 
 
 def test_one_process_writes_and_others_read(store, settings):
@@ -181,8 +181,7 @@ def test_a_store_of_another_schema_is_refused(settings):
 
 @pytest.mark.parametrize("content", [b"this is no database, and long enough to be read as one" * 40])
 def test_a_file_that_is_no_database_is_refused(settings, content):
-    with open(settings.path, "wb") as file:
-        file.write(content)
+    Path(settings.path).write_bytes(content)
     with pytest.raises(StoreError, match="expected a readable and writable database"):
         Store(settings)
 

@@ -69,12 +69,21 @@ def raw(**changes):
     return json.dumps({key: value for key, value in (PLATELETS | changes).items() if value != "absent"}).encode()
 
 
-def reason(record, **options):
-    with pytest.raises(InputError) as refused:
+def refusal(record, **options):
+    """The error that decoding gives. None = the record was taken."""
+    try:
         decode(record, **options)
+    except InputError as error:
+        return error
+    return None
 
-    assert refused.value.reason in REASONS
-    return refused.value.reason
+
+def reason(record, **options):
+    error = refusal(record, **options)
+
+    assert error is not None
+    assert error.reason in REASONS
+    return error.reason
 
 
 def test_an_observation_is_decoded_with_its_times_in_milliseconds():
@@ -199,10 +208,7 @@ def test_nested_keys_may_repeat_between_objects():
 def test_no_message_repeats_a_value():
     secret = "Jane-Doe-4711"
     for record in (raw(status=secret), raw(type=secret), raw(effective_at=secret), raw(value=secret), raw(sex=secret)):
-        try:
-            decode(record)
-        except InputError as error:
-            assert secret not in str(error)
+        assert secret not in str(refusal(record))
 
 
 def test_the_public_json_suite_is_taken_or_refused_as_it_says(shared):
@@ -211,14 +217,10 @@ def test_the_public_json_suite_is_taken_or_refused_as_it_says(shared):
     wrong = []
     for file in files:
         record = raw(note="").replace(b'""', file.read_bytes())
-        try:
-            decode(record)
-        except InputError as error:
-            assert error.reason in REASONS
-            taken = False
-        else:
-            taken = True
-        if file.name[0] in "yn" and taken != (file.name[0] == "y"):
+        error = refusal(record)
+
+        assert error is None or error.reason in REASONS
+        if file.name[0] in "yn" and (error is None) != (file.name[0] == "y"):
             wrong.append(file.name)
 
     assert [] == wrong
@@ -228,16 +230,14 @@ def test_the_public_json_suite_is_taken_or_refused_as_it_says(shared):
 @given(st.binary(max_size=200))
 def test_random_bytes_are_an_event_or_an_input_error(junk):
     for topic in (None, *KINDS):
-        try:
-            decode(junk, topic=topic)
-        except InputError as error:
-            assert error.reason in REASONS
+        error = refusal(junk, topic=topic)
+
+        assert error is None or error.reason in REASONS
 
 
 @given(st.integers(0, len(raw())), st.binary(max_size=3))
 def test_a_damaged_record_is_an_event_or_an_input_error(where, junk):
     whole = raw()
-    try:
-        decode(whole[:where] + junk + whole[where + len(junk) :])
-    except InputError as error:
-        assert error.reason in REASONS
+    error = refusal(whole[:where] + junk + whole[where + len(junk) :])
+
+    assert error is None or error.reason in REASONS

@@ -12,7 +12,9 @@ from pipelines.formats.times import parse_time
 
 def test_every_time_of_the_public_suite_is_taken_or_refused_as_it_says(shared):
     suite = json.loads((shared / "corpora/rfc3339/date-time.json").read_text())
-    texts = [(test["data"], test["valid"]) for group in suite for test in group["tests"] if isinstance(test["data"], str)]
+    texts = [
+        (test["data"], test["valid"]) for group in suite for test in group["tests"] if isinstance(test["data"], str)
+    ]
     wrong = []
     for text, valid in texts:
         try:

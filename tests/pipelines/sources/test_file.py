@@ -1,8 +1,8 @@
-import os
 from contextlib import ExitStack
 
 import pytest
 
+from pipelines.errors import SourceError
 from pipelines.sources.file import FileSource, wrapped
 
 
@@ -183,8 +183,6 @@ def test_the_owner_is_told_once_and_loses_it_at_the_end(file, follow):
 
 
 def test_an_unreadable_file_is_an_error_of_the_source(tmp_path, follow):
-    from pipelines.errors import SourceError
-
-    os.mkdir(tmp_path / "folder")
+    (tmp_path / "folder").mkdir()
     with pytest.raises(SourceError, match="cannot be read"):
         follow(tmp_path / "folder").poll(1, 1)

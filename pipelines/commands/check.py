@@ -1,0 +1,83 @@
+"""``itbwatch check``: whether what this site wrote is right, and the rules do what their examples say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from detector.errors import ConfigError
+from detector.examples import examples_of, run_examples
+from detector.plan import Plan
+from pipelines.plan_files import CATALOGUE, load_plan, read_catalogue
+from pipelines.settings import Settings, load_settings
+from pipelines.store import Store
+
+
+@click.command("check", short_help="Check config.yaml, the catalogue, and the rules with their examples.")
+@click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
+@click.option("--connect", is_flag=True, help="Also ask the broker for its topics, and open the store.")
+def command(config: Path, connect: bool) -> None:  # noqa: FBT001
+    r"""Read every file the service would read and name every mistake at once.
+
+    The examples in the rule files are run through the engine. With --connect the topics must exist with equal
+    partition counts and the right settings, and the store must be writable (it is made when it is not there).
+
+    \b
+    itbwatch check
+    itbwatch check --config site.yaml --connect
+    """
+    problems: list[str] = []
+    settings = Settings()
+    try:
+        settings = load_settings(config)
+        click.echo(f"{config}: read")
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        plan, examples = _plan(settings)
+        for rule, written in examples.items():
+            problems += run_examples(plan, rule, written)
+        _show(plan, examples)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    if connect:
+        _connect(settings)
+
+
+def _plan(settings: Settings) -> tuple[Plan, dict[str, Sequence[Any]]]:
+    folder = Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+    return load_plan(settings), examples_of(read_catalogue(folder)[1])
+
+
+def _show(plan: Plan, examples: dict[str, Sequence[Any]]) -> None:
+    catalogue = plan.catalogue
+    click.echo(f"signals: {len(catalogue.signals)}, known by {len(catalogue.codes)} codes and names")
+    click.echo(f"rules: {len(plan.rules)}, version {plan.rules_version}, plan {plan.digest[:12]}")
+    for rule in plan.book.rules.values():
+        stands = rule.severity.word if rule.severity else rule.kind
+        click.echo(f"  {rule.id:7} {stands:9} {len(examples.get(rule.id, ())):3} examples  {rule.title}")
+    click.echo(f"examples: {sum(map(len, examples.values()))} run")
+
+
+def _connect(settings: Settings) -> None:
+    """Look at what lies outside: the topics and the store.
+
+    Raises:
+        ConfigError: a topic is not as it must be.
+        SourceError: no broker answers.
+        StoreError: the store cannot be written.
+    """
+    if settings.source == "kafka":
+        from pipelines.topic_check import check_topics
+
+        partitions = check_topics(settings.kafka, retrospective=settings.time == "stream")
+        click.echo(f"broker: every topic is there and rightly set; {partitions} partitions")
+    else:
+        click.echo(f"broker: none, source is the file {settings.file.path}")
+    Store(settings.store).close()
+    click.echo(f"store: {settings.store.path if settings.store.url_file is None else 'PostgreSQL'} is writable")

@@ -1,0 +1,112 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+
+def itbwatch(*words: object, **options: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=options.get("timeout", 120), check=False)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated ward as the command writes it."""
+    out = tmp_path_factory.mktemp("simulated") / "ward"
+    done = itbwatch("simulate", "--beds", 4, "--days", 2, "--published-case", "--out", out)
+    assert (0, "") == (done.returncode, done.stderr)
+    return out
+
+
+@pytest.fixture(scope="module")
+def replayed(ward: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("replayed") / "alerts"
+    done = itbwatch("replay", ward / "ward.ndjson", "--out", out)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "per 100 patient-days" in done.stdout
+    assert "rows/s" in done.stdout
+    return out
+
+
+def test_replay_writes_alerts_summary_and_report(replayed: Path) -> None:
+    table = pl.read_parquet(replayed / "alerts.parquet")
+    summary = json.loads((replayed / "summary.json").read_bytes())
+
+    assert "critical" in set(table["severity"])
+    assert 5 == summary["stays"]
+    assert summary["run"]["synthetic"]
+    assert "Synthetic data" in (replayed / "report.html").read_text()
+
+
+def test_the_tables_of_a_simulated_ward_replay_as_its_events_do(ward: Path, replayed: Path, tmp_path: Path) -> None:
+    done = itbwatch(
+        "replay", ward / "observations.parquet", "--stays", ward / "stays.parquet", "--pumps", ward / "pumps.ndjson",
+        "--context", ward / "context.ndjson", "--workers", 2, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+
+    keys = ["alert_id", "sequence", "syndrome", "severity", "state", "at", "onset_at", "headline", "rules"]
+    events, tables = (
+        pl.read_parquet(folder / "alerts.parquet").select(keys) for folder in (replayed, tmp_path / "out")
+    )
+    assert events.equals(tables)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["replay", "nowhere.parquet"], 2, "nowhere.parquet: no such file"),
+        (["replay", "bad.parquet"], 65, "bad.parquet: no readable Parquet file"),
+        (["replay", "short.csv"], 65, "short.csv: no column 'value'"),
+        (["replay", "short.csv", "--format", "nonsense"], 2, "nonsense"),
+        (["replay", "short.csv", "--engine", "spark"], 2, "--engine spark: not built yet"),
+        (["replay", "short.csv", "--stays", "nowhere.csv"], 2, "nowhere.csv: no such file"),
+        (["replay", "short.csv", "--pumps", "nowhere.ndjson"], 65, "short.csv"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_in_clear_words_and_leaves_nothing(
+    tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    (tmp_path / "bad.parquet").write_bytes(b"not a parquet file")
+    (tmp_path / "short.csv").write_text("patient_id,code,effective_at\n")
+    command = [sys.executable, "-m", "pipelines", *words, "--out", "out"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[3])}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    assert code == done.returncode
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {"bad.parquet", "short.csv"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_ctrl_c_ends_a_replay_with_130_and_leaves_nothing(tmp_path: Path) -> None:
+    ward = tmp_path / "ward"
+    assert 0 == itbwatch("simulate", "--beds", 40, "--days", 10, "--out", ward).returncode
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "replay",
+        ward / "ward.ndjson",
+        "--workers",
+        "2",
+        "--out",
+        tmp_path / "out",
+    ]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(6)
+    running.send_signal(signal.SIGINT)
+
+    said = running.communicate(timeout=30)
+    assert ["", ""] == [text.strip() for text in said]
+    assert 130 == running.returncode
+    assert [ward] == list(tmp_path.iterdir())

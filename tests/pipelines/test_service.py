@@ -1,0 +1,343 @@
+"""The loop on a real file, a real store and the real detector; the sources and the wire have tests of their own."""
+
+import json
+from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from detector.clock import HOUR, MINUTE, minute_ceil, rfc3339
+from detector.engine import Ward, run
+from detector.events import Acknowledgement, Encounter, Observation, Pump, Ticked, TimeMoved
+from detector.scoring import NoScorer
+from pipelines.errors import StoreError
+from pipelines.formats.canonical import decode_journal, encode
+from pipelines.outbox import FilePublisher
+from pipelines.plan_files import load_plan
+from pipelines.service import NoProgress, Service
+from pipelines.settings import Settings
+from pipelines.simulate import events, random_ward
+from pipelines.sources.file import FileSource
+from pipelines.store import TICK, Store, Work
+from pipelines.writing import EventWriter
+
+START = 1_900_022_400_000
+PLAN = load_plan(Settings())
+
+
+class Counted:
+    """What the service told metrics and board, as lists."""
+
+    def __init__(self):
+        self.calls = defaultdict(list)
+
+    def __getattr__(self, name):
+        return lambda *values: self.calls[name].append(values)
+
+
+@pytest.fixture(scope="module")
+def ward():
+    """Two days of three simulated patients, and the time record that closes their stays."""
+    happened = events(random_ward(3, 2, 1), START, 48, 1)
+    newest = max(event.available_at for event in happened)
+    return [*happened, TimeMoved(at=minute_ceil(newest + 48 * HOUR + MINUTE) + 1)]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings.model_validate({
+        "source": "file",
+        "time": "stream",
+        "file": {
+            "path": str(tmp_path / "events.ndjson"),
+            "alerts": str(tmp_path / "alerts.ndjson"),
+            "deadletters": str(tmp_path / "dead.ndjson"),
+        },
+        "store": {"path": str(tmp_path / "store.sqlite")},
+        "poll": {"max_records": 200, "timeout_ms": 1},
+    })  # fmt: skip
+
+
+@contextmanager
+def service(settings, told=None):
+    told = told or Counted()
+    store = Store(settings.store)
+    made = Service(
+        settings, PLAN, NoScorer(), store, FilePublisher(settings.file), told, told,
+        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
+    )  # fmt: skip
+    made.store = store
+    try:
+        yield made
+    finally:
+        made._publisher.close()
+        made._source._close_file()
+        store.close()
+
+
+def write(settings, *lines):
+    with Path(settings.file.path).open("ab") as file:
+        file.writelines((line if isinstance(line, bytes) else encode(line)) + b"\n" for line in lines)
+
+
+def drain(made):
+    while made.step():
+        pass
+
+
+def published(settings):
+    """Alert records as a reader sees them that drops sequences not above one already seen."""
+    seen = {}
+    records = []
+    with Path(settings.file.alerts).open() as file:
+        for line in file:
+            record = json.loads(line)
+            if record["sequence"] > seen.get(record["alert_id"], 0):
+                seen[record["alert_id"]] = record["sequence"]
+                records.append(without_position(record))
+    return sorted(records, key=lambda one: (one["alert_id"], one["sequence"]))
+
+
+def without_position(record):
+    return record | {"provenance": record["provenance"] | {"position": None}}
+
+
+def replayed(ward):
+    """The records of every patient folded alone, without any service."""
+    by_patient = defaultdict(list)
+    for event in ward[:-1]:
+        by_patient[event.patient_id].append(event)
+    records = []
+    for mine in by_patient.values():
+        end = minute_ceil(max(event.available_at for event in mine) + 48 * HOUR + MINUTE)
+        records += run(PLAN, Ward(PLAN), [*mine, Ticked(end)]).records
+    plain = [without_position(json.loads(record.to_json())) for record in records]
+    return sorted(plain, key=lambda one: (one["alert_id"], one["sequence"]))
+
+
+def test_the_service_gives_the_records_of_a_replay(settings, ward):
+    write(settings, *ward)
+    with service(settings) as made:
+        drain(made)
+
+        assert [] == made.ready()
+
+    expected = replayed(ward)
+
+    assert expected == published(settings)
+    assert len(expected) >= 10
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("where", ["before the commit", "after the commit", "while publishing"])
+def test_killed_anywhere_and_started_again_it_gives_the_same_records(settings, ward, monkeypatch, where):
+    write(settings, *ward)
+    countdown = [2]
+
+    def maybe_die(before, original, after):
+        def call(self, *values):
+            countdown[0] -= 1
+            if countdown[0] == 0 and before:
+                raise Killed
+            answer = original(self, *values)
+            if countdown[0] == 0 and after:
+                raise Killed
+            return answer
+
+        return call
+
+    target, before = {
+        "before the commit": ((Store, "commit"), True),
+        "after the commit": ((Store, "commit"), False),
+        "while publishing": ((FilePublisher, "publish"), False),
+    }[where]
+    deaths = 0
+    original = getattr(*target)
+    monkeypatch.setattr(*target, maybe_die(before, original, not before))
+    finished = False
+    while not finished:
+        countdown[0] = 2
+        try:
+            with service(settings) as made:
+                drain(made)
+                finished = True
+        except Killed:
+            deaths += 1
+
+    assert replayed(ward) == published(settings)
+    assert deaths >= 2
+
+
+def test_what_one_batch_is_makes_no_difference(settings, ward, tmp_path):
+    write(settings, *ward)
+    one_by_one = settings.model_copy(update={"poll": settings.poll.model_copy(update={"max_records": 7})})
+    with service(one_by_one) as made:
+        drain(made)
+
+    assert replayed(ward) == published(settings)
+
+
+def observed(**changes):
+    return Observation(**({
+        "patient_id": "p", "stay_id": "s", "code": "temp", "value": 37.0, "unit": "Cel",
+        "effective_at": START, "available_at": START,
+    } | changes))  # fmt: skip
+
+
+def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_next_one_is_taken(settings, caplog):
+    told = Counted()
+    bad = b'{"patient_id":"Jane-Doe","type":"obs"}'
+    write(settings, observed(), bad, b"\xff\xfe", observed(effective_at=START + 1, available_at=START + 1))
+    with service(settings, told) as made:
+        drain(made)
+        letters = list(made.store.deadletters())
+
+        assert [("unknown_type", bad), ("encoding", b"\xff\xfe")] == [(one.reason, one.value) for one in letters]
+        assert 2 == len(made.store.journal("p").splitlines()) - made.store.journal("p").count(b'"tick"')
+
+    assert [("events.ndjson", "unknown_type"), ("events.ndjson", "encoding")] == told.calls["rejected"]
+    assert [("unknown_type",), ("encoding",)] == told.calls["dead_letter"]
+    with Path(settings.file.deadletters).open() as file:
+        assert ["unknown_type", "encoding"] == [json.loads(line)["reason"] for line in file]
+    assert "Jane" not in caplog.text
+
+
+def test_a_quarantined_observation_is_kept_and_can_be_redriven(settings):
+    write(settings, observed(unit="furlong"))
+    with service(settings) as made:
+        drain(made)
+        (letter,) = made.store.deadletters()
+
+    assert ("unknown_unit", encode(observed(unit="furlong"))) == (letter.reason, letter.value)
+
+    with EventWriter(settings) as writer:
+        writer.redrive(letter)
+    with service(settings) as made:
+        drain(made)
+        (again,) = made.store.deadletters()
+
+    assert letter.id < again.id
+    assert letter.value == again.value
+
+
+def test_the_journal_runs_again_to_the_same_records(settings, ward):
+    write(settings, *ward)
+    with service(settings) as made:
+        drain(made)
+        again = []
+        for patient_id in {event.patient_id for event in ward[:-1]}:
+            lines = made.store.journal(patient_id).splitlines()
+            again += run(PLAN, Ward(PLAN), [*map(decode_journal, lines), Ticked(ward[-1].at)]).records
+
+    expected = sorted((json.loads(one.to_json()) for one in again), key=lambda one: (one["alert_id"], one["sequence"]))
+
+    assert [without_position(one) for one in expected] == published(settings)
+
+
+def test_a_merge_hands_history_over_within_the_file(settings):
+    write(
+        settings,
+        Encounter(patient_id="old", stay_id="s", event="admitted", at=START, available_at=START),
+        Pump(patient_id="old", event="implanted", at=START, available_at=START),
+        observed(patient_id="old", value=41.9, code="temp"),
+        Encounter(
+            patient_id="old", stay_id="s", event="merged", into="new", at=START + HOUR, available_at=START + HOUR
+        ),
+        observed(patient_id="new", effective_at=START + 2 * HOUR, available_at=START + 2 * HOUR),
+    )
+    with service(settings) as made:
+        drain(made)
+
+        assert b'"type":"merge"' in made.store.journal("new")
+        assert {"old", "new"} >= {one.patient_id for one in made.store.load(0).patients}
+
+
+def test_an_acknowledgement_comes_in_by_the_same_file(settings, ward):
+    alerted = next(one for one in replayed(ward) if one["state"] == "opened")
+    upto = next(n for n, event in enumerate(ward) if rfc3339(event.available_at) > alerted["at"])
+    write(settings, *ward[:upto])
+    with service(settings) as made:
+        drain(made)
+        answer = Acknowledgement(
+            patient_id=alerted["patient_id"], alert_id=alerted["alert_id"], action="acknowledge", reason="other", by="me",
+            at=ward[upto].available_at, available_at=ward[upto].available_at,
+        )  # fmt: skip
+        write(settings, answer)
+        drain(made)
+        newest = json.loads(made.store.alert(alerted["alert_id"])[-1])
+
+    assert "acknowledged" == newest["state"]
+
+
+def test_another_worker_on_our_partition_makes_us_load_it_anew(settings, ward):
+    write(settings, *ward)
+    with service(settings) as made:
+        made.step()
+        stored = made.store.load(0).positions
+        made.store.commit([Work(0, stored, {TICK: stored[TICK] + 60_000})])
+        drain(made)
+
+        assert stored[TICK] < made.store.load(0).positions[TICK]
+
+    assert replayed(ward) == published(settings)
+
+
+def test_fenced_again_and_again_it_gives_up(settings, ward, monkeypatch):
+    write(settings, *ward)
+    original = Store.commit
+
+    def overtaken(self, works):
+        stored = self.load(0).positions
+        original(self, [Work(0, stored, {TICK: stored.get(TICK, 0) + 1})])
+        original(self, works)
+
+    monkeypatch.setattr(Store, "commit", overtaken)
+    with service(settings) as made, pytest.raises(NoProgress, match="3 times in a row"):
+        drain(made)
+
+
+def test_a_store_that_cannot_be_written_ends_the_service_and_loses_nothing(settings, ward, monkeypatch):
+    write(settings, *ward)
+    told = Counted()
+
+    def full(self, works):
+        raise StoreError("store: database or disk is full")
+
+    with service(settings, told) as made:
+        made.step()
+        monkeypatch.setattr(Store, "commit", full)
+        with pytest.raises(StoreError):
+            made.run()
+
+        assert "the store cannot be written" in made.ready()
+    assert (False,) in told.calls["store_up"]
+
+    monkeypatch.undo()
+    with service(settings) as made:
+        drain(made)
+
+    assert replayed(ward) == published(settings)
+
+
+def test_stop_ends_the_run_after_the_present_batch(settings, ward):
+    write(settings, *ward)
+    with service(settings) as made:
+        made._metrics.refresh = lambda _: made.stop()
+        made.run()
+
+        assert "stopping" in made.ready()
+        assert 0 < made.store.load(0).positions["events.ndjson"] < Path(settings.file.path).stat().st_size
+
+
+def test_it_is_not_ready_before_its_state_is_loaded(settings):
+    with service(settings) as made:
+        assert "no partition is assigned" in made.ready()
+
+        write(settings, observed())
+        drain(made)
+
+        assert [] == made.ready()
