@@ -74,7 +74,7 @@ def _ask_pending(book: RuleBook, view: View, pending: int, ledger: Ledger) -> tu
         if asked.rule:
             ledger.add("rule_evaluations_total", asked.id, WORDS[new.truth])
             patient.true_rules = patient.true_rules | bit if new.truth == TRUE else patient.true_rules & ~bit
-        if old is not None and new.truth == old.truth and new.cites == old.cites:
+        if old is not None and new.truth == old.truth and new[2:] == old[2:]:
             continue
         pending |= index.readers.get(f"rule:{asked.id}", 0) & ~hidden
         turned |= old is None or new.truth != old.truth
@@ -84,7 +84,7 @@ def _ask_pending(book: RuleBook, view: View, pending: int, ledger: Ledger) -> tu
 
 def _weight(view: View, old: Found | None, new: Found) -> Moved:
     """New vital readings behind an answer that stands are fresher, not different: they make no new record."""
-    if old is None or new.truth != old.truth:
+    if old is None or new.truth != old.truth or new.blanks != old.blanks:
         return Moved.ANSWERS
     if _first(new) < _first(old):
         return Moved.ANSWERS

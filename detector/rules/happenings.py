@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from detector.clock import NEVER
-from detector.rules.truth import FALSE, TRUE, UNKNOWN, Cite, Found
+from detector.rules.truth import FALSE, TRUE, Cite, Found, blank
 from detector.rules.view import View
 
 _IMPLIES_A_PUMP = frozenset(
@@ -49,7 +49,7 @@ class PumpStatus:
     def ask(self, view: View) -> Found:
         status = pump_status(view)
         if status == "unknown" and "unknown" not in self.states:
-            return Found(UNKNOWN)
+            return blank("pump")
         return Found(TRUE if status in self.states else FALSE)
 
 
@@ -106,7 +106,7 @@ class PumpEvent:
             return Found(TRUE, min(leaves, until), (line,))
         registered = self.events <= _REGISTRATIONS  # what a register says needs no device feed
         fed = any(registered or fact.event not in _REGISTRATIONS for fact in view.patient.pump)
-        return Found(FALSE if fed else UNKNOWN, until)
+        return Found(FALSE, until) if fed else blank("pump", until)
 
     def _undone(self, view: View, at: int) -> bool:
         later = view.pump_facts(self.undone_by, at)
@@ -159,7 +159,7 @@ class ContextEvent:
                 continue
             text = f"{fact.kind} {fact.event}" + (f" {fact.dose:g}" if fact.dose is not None else "")
             return Found(TRUE, leaves, (Cite("context", None, None, fact.at, fact.available_at, text),))
-        return Found(UNKNOWN if unreadable else FALSE)
+        return blank("context") if unreadable else Found(FALSE)
 
 
 class HasCondition:
@@ -177,7 +177,7 @@ class HasCondition:
             if self.within is None:
                 return Found(TRUE)
             if condition.since is None:
-                return Found(UNKNOWN)
+                return blank("stay")
             if condition.since + self.within > view.now:
                 return Found(TRUE, condition.since + self.within)
         return Found(FALSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detector.clock import HOUR
 from detector.kdigo import BASELINE_WINDOW, RISE_WINDOW, stage
 from detector.rules.readings import cite
-from detector.rules.truth import FALSE, TRUE, UNKNOWN, Cite, Found
+from detector.rules.truth import FALSE, TRUE, Cite, Found, blank
 from detector.rules.view import View
 
 CREATININE = "creat"
@@ -26,7 +26,7 @@ class Kidney:
         k = None if series is None else series.newest(view.now - fresh, view.now)
         rrt = "rrt" in view.patient.running
         if series is None or k is None:
-            return Found(TRUE) if rrt else Found(UNKNOWN)
+            return Found(TRUE) if rrt else blank(CREATININE)
         at = series.at[k]
         week = series.between(at - BASELINE_WINDOW, at - 1)
         earlier = [(series.at[i], series.value[i]) for i in week if series.usable[i]]
@@ -34,7 +34,7 @@ class Kidney:
         supplied = stay.baseline.get(CREATININE) if stay is not None else None
         found = stage(earlier, at, series.value[k], supplied, rrt=rrt)
         if found is None:
-            return Found(UNKNOWN, at + fresh)
+            return blank(CREATININE, at + fresh)
         if found < self.at_least:
             return Found(FALSE, at + fresh)
         lowest = min((value for t, value in earlier if t > at - RISE_WINDOW), default=supplied)
@@ -58,7 +58,7 @@ class UrineBelow:
     def ask(self, view: View) -> Found:
         limit = self._limit(view)
         if limit is None:
-            return Found(UNKNOWN)
+            return blank("urine_volume")
         rate = view.series("uop")
         after = view.now - self.within
         k = None if rate is None else rate.newest(view.now - view.stale_after("uop"), view.now)
@@ -69,15 +69,15 @@ class UrineBelow:
             return Found(FALSE, until)
         volumes = view.series("urine_volume")
         if volumes is None:
-            return Found(UNKNOWN)
+            return blank("urine_volume")
         window = [i for i in volumes.between(after, view.now) if volumes.usable[i]]
         if not window:
-            return Found(UNKNOWN)
+            return blank("urine_volume")
         until = volumes.at[window[0]] + self.within
         covered = view.now - volumes.at[window[0]]
         if len(window) < FEWEST_VOLUMES or 2 * covered < self.within:
             half = volumes.at[window[0]] + self.within // 2
-            return Found(UNKNOWN, min(until, half) if half > view.now else until)
+            return blank("urine_volume", min(until, half) if half > view.now else until)
         per_hour = sum(volumes.value[i] for i in window) * HOUR / self.within
         if per_hour >= limit:
             return Found(FALSE, until)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detector.clock import NEVER
-from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found, Term
+from detector.rules.truth import FALSE, TRUE, UNKNOWN, Cite, Found, Term
 from detector.rules.view import View
 
 
@@ -22,7 +22,8 @@ class All:
 
     def ask(self, view: View) -> Found:
         truth, until = TRUE, NEVER
-        cites: tuple[object, ...] = ()
+        cites: tuple[Cite, ...] = ()
+        blanks: frozenset[str] = frozenset()
         for term in self.terms:
             found = term.ask(view)
             if found.truth == FALSE:
@@ -30,7 +31,8 @@ class All:
             truth = min(truth, found.truth)
             until = min(until, found.until)
             cites += found.cites
-        return Found(truth, until, cites if truth == TRUE else ())  # type: ignore[arg-type]
+            blanks |= found.blanks
+        return Found(truth, until, cites if truth == TRUE else (), blanks)
 
 
 class Any:
@@ -42,14 +44,16 @@ class Any:
 
     def ask(self, view: View) -> Found:
         truth, until = FALSE, NEVER
-        cites: tuple[object, ...] = ()
+        cites: tuple[Cite, ...] = ()
+        blanks: frozenset[str] = frozenset()
         for term in self.terms:
             found = term.ask(view)
             truth = max(truth, found.truth)
             until = min(until, found.until)
             if found.truth == TRUE:
                 cites += found.cites
-        return Found(truth, until, cites)  # type: ignore[arg-type]
+            blanks |= found.blanks
+        return Found(truth, until, cites, blanks if truth == UNKNOWN else frozenset())
 
 
 class Not:
@@ -59,7 +63,7 @@ class Not:
 
     def ask(self, view: View) -> Found:
         found = self.term.ask(view)
-        return Found(TRUE - found.truth, found.until)
+        return Found(TRUE - found.truth, found.until, (), found.blanks)
 
 
 class NotKnown:
@@ -89,7 +93,9 @@ class AtLeast:
         until = min(found.until for found in answers)
         if sure >= self.n:
             return Found(TRUE, until, tuple(cite for found in answers for cite in found.cites))
-        return Found(UNKNOWN if sure + maybe >= self.n else FALSE, until)
+        if sure + maybe < self.n:
+            return Found(FALSE, until)
+        return Found(UNKNOWN, until, (), frozenset().union(*(found.blanks for found in answers)))
 
 
 class Points:
@@ -110,7 +116,8 @@ class Points:
         sure: dict[str, int] = {}
         possible: dict[str, int] = {}
         until = NEVER
-        cites: tuple[object, ...] = ()
+        cites: tuple[Cite, ...] = ()
+        blanks: frozenset[str] = frozenset()
         for number, (points, group, term) in enumerate(self.items):
             key = group or str(number)
             found = term.ask(view)
@@ -120,11 +127,14 @@ class Points:
                 cites += found.cites
             if found.truth != FALSE:
                 possible[key] = max(possible.get(key, 0), points)
+            blanks |= found.blanks
         floor = sum(sure.values())
-        return floor, sum(possible.values()) - floor, Found(TRUE, until, cites)  # type: ignore[arg-type]
+        return floor, sum(possible.values()) - floor, Found(TRUE, until, cites, blanks)
 
     def ask(self, view: View) -> Found:
         floor, more, found = self.total(view)
         if floor >= self.at_least:
-            return found
-        return Found(UNKNOWN if floor + more >= self.at_least else FALSE, found.until)
+            return found._replace(blanks=frozenset())
+        if floor + more < self.at_least:
+            return Found(FALSE, found.until)
+        return Found(UNKNOWN, found.until, (), found.blanks)

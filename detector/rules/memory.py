@@ -16,7 +16,7 @@ class RuleIs:
 
     def ask(self, view: View) -> Found:
         found = view.found[self.rule]
-        return found._replace(until=NEVER) if found.truth == TRUE else Found(found.truth)
+        return found._replace(until=NEVER)
 
 
 class RuleWas:
@@ -52,7 +52,7 @@ class RuleHeld:
     def ask(self, view: View) -> Found:
         found = view.found[self.rule]
         if found.truth != TRUE:
-            return Found(found.truth)
+            return found._replace(until=NEVER)
         memo = view.memo(self.rule)
         since = view.now if memo is None or memo.ended is not None else memo.since
         if view.now - since >= self.less_than:

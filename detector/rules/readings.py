@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from detector.clock import NEVER
-from detector.rules.truth import FALSE, TRUE, UNKNOWN, Cite, Found
+from detector.rules.truth import FALSE, TRUE, Cite, Found, blank
 from detector.rules.view import View
 from detector.windows import Meta, Series
 
@@ -51,14 +51,14 @@ def cite(view: View, series: Series, signal: str, index: int, change: str | None
 def not_found(view: View, signal: str, series: Series | None, after: int) -> Found:
     """No reading satisfies: FALSE while the newest one in the window is fresh, else UNKNOWN."""
     if series is None or view.unreadable(signal):
-        return Found(UNKNOWN)
+        return blank(signal)
     newest = series.newest(after, view.now)
     if newest is None:
-        return Found(UNKNOWN)
+        return blank(signal)
     at = series.at[newest]
     until = min(at + view.stale_after(signal), at + view.now - after)
     if until <= view.now or view.low_means_nothing(signal):
-        return Found(UNKNOWN)
+        return blank(signal)
     return Found(FALSE, until)
 
 
@@ -99,10 +99,10 @@ class Reads:
                 return Found(FALSE, start)
             after = max(after, start)
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         limit, until = self.threshold(view)
         if limit is None:
-            return Found(UNKNOWN, until)
+            return blank(self.signal, until)
         low, high = bounds(self.op, limit)
         if self.latest:
             found = self._ask_latest(view, series, low, high)
@@ -111,7 +111,7 @@ class Reads:
         else:
             found = self._ask_one(view, series, after, low, high)
         if found.truth == TRUE and low is None and view.low_means_nothing(self.signal):
-            found = Found(UNKNOWN)
+            found = blank(self.signal)
         return found if until == NEVER else found._replace(until=min(found.until, until))
 
     def _ask_latest(self, view: View, series: Series, low: float | None, high: float | None) -> Found:
@@ -120,12 +120,12 @@ class Reads:
         while k is not None and not self._accept(series.meta[k]):
             k = series.newest(view.now - stale, series.at[k] - 1)
         if k is None:
-            return Found(UNKNOWN)
+            return blank(self.signal)
         value, until = series.value[k], series.at[k] + stale
         if (low is None or value >= low) and (high is None or value <= high):
             return Found(TRUE, until, (cite(view, series, self.signal, k),))
         if high is None and view.low_means_nothing(self.signal):
-            return Found(UNKNOWN, until)
+            return blank(self.signal, until)
         return Found(FALSE, until)
 
     def _ask_one(self, view: View, series: Series, after: int, low: float | None, high: float | None) -> Found:
@@ -207,7 +207,7 @@ class Every:
         after = view.now - self.within
         limit, until = self.threshold(view)
         if limit is None or view.unreadable(self.signal):
-            return Found(UNKNOWN, until)
+            return blank(self.signal, until)
         series = view.series(self.signal)
         window = [k for k in series.between(after, view.now) if series.usable[k]] if series is not None else []
         if series is not None and window:
@@ -215,13 +215,13 @@ class Every:
         else:
             values = _mean_pressures(view, self.signal, after) if self.computed else []
         if not values:
-            return Found(UNKNOWN, until)
+            return blank(self.signal, until)
         low, high = bounds(self.op, limit)
         leaves = min(until, values[0][0] + self.within)
         if not all((low is None or value >= low) and (high is None or value <= high) for _, value, _ in values):
             return Found(FALSE, leaves)
         if len(values) < self.n:
-            return Found(UNKNOWN, leaves)
+            return blank(self.signal, leaves)
         return Found(TRUE, leaves, tuple(dict.fromkeys((values[0][2], values[-1][2]))))
 
 

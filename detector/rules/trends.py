@@ -12,7 +12,7 @@ from functools import partial
 
 from detector.clock import HOUR, in_words
 from detector.rules.readings import _TINY, cite, not_found
-from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
+from detector.rules.truth import FALSE, TRUE, Found, blank
 from detector.rules.view import View
 from detector.windows import Meta, Series
 
@@ -32,7 +32,7 @@ class Rise:
     def ask(self, view: View) -> Found:
         series, after = view.series(self.signal), view.now - self.within
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         for k in series.matching(after, view.now, self.to - _TINY, None):
             site = series.meta[k].site
             if site in self.sites_not:
@@ -56,7 +56,7 @@ class Fall:
     def ask(self, view: View) -> Found:
         series, after = view.series(self.signal), view.now - self.within
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         highest: int | None = None
         found: tuple[int, int] | None = None
         for k in series.between(after, view.now):
@@ -84,7 +84,7 @@ class Range:
     def ask(self, view: View) -> Found:
         series, after = view.series(self.signal), view.now - self.within
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         edges = series.extremes(after, view.now)
         if edges is not None and series.value[edges[1]] - series.value[edges[0]] >= self.at_least - _TINY:
             first, last = sorted(edges)
@@ -104,7 +104,7 @@ class Swing:
     def ask(self, view: View) -> Found:
         series, after = view.series(self.signal), view.now - self.within
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         for k in series.matching(after, view.now, None, self.low + _TINY):
             start = max(after, series.at[k] - self.apart - 1)
             first = next(series.matching(start, series.at[k] - 1, self.high - _TINY, None), None)
@@ -134,7 +134,7 @@ class Grows:
         series = view.series(self.signal)
         after = view.now - self.recent
         if series is None or view.unreadable(self.signal):
-            return Found(UNKNOWN)
+            return blank(self.signal)
         paired = False
         for k in series.matching(after, view.now, None, None):
             least, most = self.apart
@@ -145,7 +145,7 @@ class Grows:
                     times = series.value[k] / series.value[first]
                     change = f"x{times:.2f} in {_hours(series, first, k)}"
                     return _pair(view, series, self.signal, first, k, change, series.at[k] + self.recent)
-        return not_found(view, self.signal, series, after) if paired else Found(UNKNOWN)
+        return not_found(view, self.signal, series, after) if paired else blank(self.signal)
 
     def _grew(self, view: View, series: Series, first: int, last: int) -> bool:
         then, now = series.value[first], series.value[last]
@@ -176,10 +176,10 @@ class Responded:
     def ask(self, view: View) -> Found:
         series, at = view.series(self.signal), self.event_at(view)
         if series is None or at is None:
-            return Found(UNKNOWN)
+            return blank(self.signal)
         earlier = series.newest(at - self.before, at)
         if earlier is None or series.newest(at, view.now) is None:
-            return Found(UNKNOWN)
+            return blank(self.signal)
         if series.value[earlier] < self.only_from:
             return Found(TRUE)
         limit = series.value[earlier] - self.by + _TINY

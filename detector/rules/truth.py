@@ -30,12 +30,19 @@ class Found(NamedTuple):
     """An answer, and until when it stands if nothing new arrives.
 
     ``until`` is the first instant at which time alone could change the answer (NEVER = it cannot). It is what makes a
-    quiet patient cost nothing: nobody asks again before then.
+    quiet patient cost nothing: nobody asks again before then. ``blanks`` names what an UNKNOWN lacks (signals, ``pump``,
+    ``context``, ``stay``).
     """
 
     truth: int
     until: int = NEVER
     cites: tuple[Cite, ...] = ()
+    blanks: frozenset[str] = frozenset()
+
+
+def blank(what: str, until: int = NEVER) -> Found:
+    """UNKNOWN, for want of one thing."""
+    return Found(UNKNOWN, until, (), frozenset({what}))
 
 
 class Term(Protocol):

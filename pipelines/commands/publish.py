@@ -66,6 +66,8 @@ def command(
     sent = _play(dataset, kafka, speed)
     told = ", ".join(f"{count} to {topic}" for topic, count in sorted(sent.items()))
     click.echo(f"published {sum(sent.values())} events: {told or 'nothing'}")
+    for (topic, reason), count in sorted(dataset.rejected.items()):
+        click.echo(f"  rejected {topic}: {reason} {count}")
 
 
 def _play(dataset: Dataset, kafka: Kafka, speed: float | None) -> Counter[str]:

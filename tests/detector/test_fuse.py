@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from detector.catalogue.strict import Problems
+from detector.courses import Bed, instant, read_course
 from detector.fuse import HYPERPYREXIA, OVERDOSE, QUERY, WITHDRAWAL, fuse
 from detector.plan import Plan
 from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
@@ -20,14 +22,13 @@ def fused(plan: Plan) -> Fuse:
     """
 
     def verdicts(
-        *true: str, unknown: tuple[str, ...] = (), gate: int = TRUE, axis: bool = True, open_: bool = False,
-        prompted: bool = False,
-    ) -> Verdicts:  # fmt: skip
+        *true: str, unknown: tuple[str, ...] = (), gate: int = TRUE, axis: bool = True, open_: bool = False
+    ) -> Verdicts:
         found = {asked.id: Found(FALSE) for asked in plan.book.asked} | {"CTX-01": Found(gate)}
         found |= {name: Found(TRUE) for name in (*true, *(("G-5.unless",) if axis else ()))}
         found |= {name: Found(UNKNOWN) for name in unknown}
         assert set(found) == {asked.id for asked in plan.book.asked}
-        return fuse(plan.book, found, withdrawal_open=open_, prompted=prompted)
+        return fuse(plan.book, found, withdrawal_open=open_)
 
     return verdicts
 
@@ -38,7 +39,7 @@ def severity(verdicts: Verdicts, key: str = WITHDRAWAL) -> str:
 
 
 def test_before_anything_was_asked_nothing_is_said(plan: Plan) -> None:
-    assert NOTHING == fuse(plan.book, {}, withdrawal_open=False, prompted=False)
+    assert NOTHING == fuse(plan.book, {}, withdrawal_open=False)
 
 
 def test_the_severity_is_the_highest_of_the_rules(fused: Fuse) -> None:
@@ -211,12 +212,10 @@ def test_an_explanted_pump_keeps_the_gate_open_as_long_as_its_alert(fused: Fuse)
     assert "none" == severity(fused("R-06", gate=FALSE, open_=True))
 
 
-def test_an_unknown_pump_is_asked_for_once(fused: Fuse) -> None:
+def test_only_an_unknown_pump_is_asked_for(fused: Fuse) -> None:
     true = ("R-06", "pump_status_query")
 
     assert "info" == severity(fused(*true, gate=UNKNOWN), QUERY)
-    assert fused(*true, gate=UNKNOWN).prompt
-    assert QUERY not in fused(*true, gate=UNKNOWN, prompted=True).by_key
     assert QUERY not in fused(*true, gate=FALSE).by_key
     assert QUERY not in fused(*true).by_key
 
@@ -254,3 +253,15 @@ def test_ck_alone_is_quiet_after_restoration_but_holds_an_open_alert(fused: Fuse
 def test_what_is_more_than_ck_alone_is_not_quiet_after_restoration(fused: Fuse) -> None:
     assert "critical" == severity(fused("R-07", "R-07.escalate[0]", "L-20.quiets"))
     assert "warning" == severity(fused("R-06", "W-05", "L-20.quiets"))
+
+
+def test_a_stay_is_asked_once_whether_there_is_a_pump(plan: Plan) -> None:
+    given = ["0:00 context spasticity noted", "0:00 temp 40.0", "3:00 temp 37.0", "20:00 temp 37.0",
+             "30:00 context spasticity noted", "30:00 temp 40.0"]  # fmt: skip
+    bed = Bed(plan, read_course(plan.catalogue, {"pump": "unknown"}, [("", line) for line in given], "$", Problems("")))
+    bed.until(instant("31:00"))
+    asked = [record for record in bed.records if record.syndrome == QUERY]
+
+    assert 1 == sum(record.state == "opened" for record in asked)
+    assert {"info"} == {record.severity for record in asked}
+    assert {QUERY} == {record.syndrome for record in bed.records}

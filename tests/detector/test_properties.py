@@ -15,6 +15,7 @@ from detector.engine import Ward, run
 from detector.events import Context, Encounter, Event, Observation, Pump, Ticked
 from detector.plan import Plan
 from detector.records import AlertRecord
+from detector.rules.truth import FALSE
 from tests.detector.courses import Course, course, in_order, wards
 
 AFTER = 60 * HOUR
@@ -292,6 +293,26 @@ def _stored(patient: object) -> tuple[bytes, list[bytes]]:
 
 
 @given(course())
+def test_without_a_pump_nothing_is_said_about_withdrawal(plan: Plan, one: Course) -> None:
+    keep = [e for e in one.events if not isinstance(e, Pump) and not (isinstance(e, Context) and e.kind == "oral_baclofen")]
+
+    assert not [r for r in fold(plan, keep) if r.syndrome == "itb_withdrawal"]
+
+
+@given(course())
+def test_silence_is_not_reassurance(plan: Plan, one: Course) -> None:
+    """Two and a half hours after the newest temperature and heart rate, fever with tachycardia is not answered no."""
+    middle = one.events[len(one.events) // 2].available_at  # type: ignore[union-attr]
+    upto = [e for e in one.events if e.available_at <= middle]  # type: ignore[union-attr]
+    vitals = [e.effective_at for e in upto if isinstance(e, Observation) and e.code in ("temp", "hr")]
+    later = max(middle, *vitals, 0) + 5 * HOUR // 2
+    ward = Ward(plan)
+    run(plan, ward, [*upto, Ticked(later - later % MINUTE + MINUTE)])
+    for patient in ward.patients.values():
+        assert "W-04" not in patient.found or patient.found["W-04"].truth != FALSE
+
+
+@given(course())
 def test_nothing_looks_ahead(plan: Plan, one: Course) -> None:
     """Every record of a course is written by the events up to its instant alone."""
     whole = fold(plan, one.events)
@@ -324,4 +345,3 @@ def test_courses_use_every_kind_of_event() -> None:
     collect()
 
     assert {Observation, Pump, Context, Encounter} <= kinds
-

@@ -1,0 +1,117 @@
+"""What pump, treatment and encounter events add to the picture, beyond what rules ask of it."""
+
+from collections import Counter
+
+import pytest
+
+from detector.catalogue.strict import Problems
+from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
+from detector.events import Encounter, Observation, PatientEvent
+from detector.patient import MOST_FACTS
+from detector.plan import Plan
+
+
+def bed_after(plan: Plan, given: list[str], at: str, *more: PatientEvent, **patient: object) -> Bed:
+    problems = Problems("")
+    events = read_course(plan.catalogue, patient, [("", line) for line in given], "$", problems)
+    assert problems.lines == []
+    bed = Bed(plan, sorted([*events, *more], key=lambda event: event.available_at))
+    bed.until(instant(at))
+    return bed
+
+
+def ignored(bed: Bed) -> Counter[tuple[str, ...]]:
+    return Counter({key[1:]: n for key, n in bed.ledger.counts.items() if key[0] == "events_ignored_total"})
+
+
+def encounter(event: str, at: str, stay: str = STAY, **fields: object) -> Encounter:
+    return Encounter(patient_id=PATIENT, stay_id=stay, event=event, at=instant(at), available_at=instant(at), **fields)  # type: ignore[arg-type]
+
+
+def test_the_same_pump_or_treatment_event_again_changes_nothing(plan: Plan) -> None:
+    twice = ["0:00 temp 37", *["0:00 pump mri"] * 2, *["0:00 context fall noted"] * 2]
+
+    assert {("pump", "duplicate"): 1, ("context", "duplicate"): 1} == ignored(bed_after(plan, twice, "0:00"))
+
+
+def test_a_device_that_repeats_itself_cannot_grow_a_patient(plan: Plan) -> None:
+    given = ["0:00 temp 37", *(f"0:{m:02d} pump interrogated" for m in range(60)), *(f"1:{m:02d} pump interrogated" for m in range(60))]  # fmt: skip
+    patient = bed_after(plan, given, "2:00").ward.patients[PATIENT]
+
+    assert MOST_FACTS == sum(fact.event == "interrogated" for fact in patient.pump)
+    assert 1 == sum(fact.event == "implanted" for fact in patient.pump)
+
+
+def test_pump_and_treatment_events_open_no_stay_and_are_kept_for_the_next(plan: Plan) -> None:
+    given = ["0:00 temp 37", "1:00 stay discharged", "2:00 context spasticity noted"]
+    bed = bed_after(plan, given, "2:00", encounter("admitted", "3:00", "next"))
+    assert bed.ward.patients[PATIENT].stay is None
+
+    bed.until(instant("3:00"))
+    assert "true" == bed.truth("W-03")
+
+
+def test_a_stay_ends_with_its_discharge_and_its_alerts_with_it(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 context spasticity noted", "1:00 stay discharged"], "2:00")
+
+    assert [("opened", "itb_withdrawal"), ("resolved", "discharged")] == [
+        (record.state, record.syndrome if record.state == "opened" else record.reason) for record in bed.records
+    ]
+
+
+def test_a_late_result_of_a_closed_stay_does_not_open_it_again(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 temp 37", "1:00 stay discharged", "0:50 ck 9000 arrives=2:00"], "2:00")
+
+    assert bed.ward.patients[PATIENT].stay is None
+    assert {"discharged": 1} == {key[1]: n for key, n in bed.ledger.counts.items() if key[0] == "stays_closed_total"}
+
+
+def test_what_is_said_of_another_or_a_closed_stay_is_counted_and_not_believed(plan: Plan) -> None:
+    told = [
+        encounter("transferred", "0:10", "other", unit="SICU"),
+        encounter("discharged", "0:20", "other"),
+        encounter("admitted", "0:30", "other"),
+        encounter("discharged", "1:00"),
+        encounter("admitted", "2:00"),
+    ]
+    bed = bed_after(plan, ["0:00 temp 37"], "2:00", *told)
+
+    assert {("encounter", "no_such_stay"): 2, ("encounter", "stay_closed"): 2} == ignored(bed)
+    assert bed.ward.patients[PATIENT].stay is None
+
+
+def test_a_new_admission_ends_the_stay_before_it(plan: Plan) -> None:
+    given = ["0:00 context spasticity noted", "2:01 temp 37"]
+    bed = bed_after(plan, given, "2:01", encounter("admitted", "2:00", "next"))
+    stay = bed.ward.patients[PATIENT].stay
+
+    assert stay is not None
+    assert "next" == stay.stay_id
+    assert [("opened", STAY), ("resolved", STAY), ("opened", "next")] == [
+        (record.state, record.stay_id) for record in bed.records
+    ]
+
+
+def test_a_transfer_changes_what_it_says_and_keeps_the_rest(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 temp 37"], "1:00", encounter("transferred", "1:00", unit="SICU"), age_years=24, weight_kg=70)  # fmt: skip
+    stay = bed.ward.patients[PATIENT].stay
+
+    assert stay is not None
+    assert ("SICU", 24, 70) == (stay.unit, stay.age_years, stay.weight_kg)
+
+
+def test_treatments_run_from_started_to_stopped_and_not_before_their_time(plan: Plan) -> None:
+    given = ["0:00 temp 37", "1:00 context sedation started arrives=0:00", "2:00 context sedation stopped"]
+
+    for at, running in (("0:30", set()), ("1:00", {"sedation"}), ("2:00", set())):
+        assert running == set(bed_after(plan, given, at).ward.patients[PATIENT].running)
+
+
+@pytest.mark.parametrize("stay_id", [None, "next"])
+def test_an_observation_of_no_or_another_stay_opens_one(plan: Plan, stay_id: str | None) -> None:
+    late = Observation(patient_id=PATIENT, code="temp", value=39.9, effective_at=ZERO, available_at=instant("3:00"), stay_id=stay_id)  # fmt: skip
+    fresh = Observation(patient_id=PATIENT, code="temp", value=37, effective_at=instant("4:00"), available_at=instant("4:00"), stay_id=stay_id)  # fmt: skip
+    given = ["0:00 hr 80", "1:00 stay discharged"]
+
+    assert (stay_id is None) == (bed_after(plan, given, "3:00", late).ward.patients[PATIENT].stay is None)
+    assert bed_after(plan, given, "4:00", late, fresh).ward.patients[PATIENT].stay is not None
