@@ -85,13 +85,25 @@ def is_lower(episode: Episode, verdict: Verdict | None) -> bool:
     if verdict.hold >= episode.severity:
         return False
     could = (possible for rule, possible in verdict.possible.items()
-             if rule in episode.cited and possible > verdict.true.get(rule, Severity.NONE))  # fmt: skip
+             if rule in episode.cited and possible > verdict.true.get(rule, Severity.NONE)
+             and (rule in verdict.true or is_unread(episode, verdict, rule)))  # fmt: skip
     return all(possible + 1 < episode.severity for possible in could)
 
 
 def is_clear(episode: Episode, verdict: Verdict | None) -> bool:
     """No rule is true, and none that is evidence of this alert is unknown."""
-    return verdict is None or (not verdict.true and not any(rule in verdict.possible for rule in episode.cited))
+    if verdict is None:
+        return True
+    return not verdict.true and not any(is_unread(episode, verdict, rule) for rule in episode.cited)
+
+
+def is_unread(episode: Episode, verdict: Verdict, rule: str) -> bool:
+    """A rule that is evidence of the alert is unknown for want of something it was evidence by.
+
+    Tone that was never graded does not keep an alert open that a nurse's note opened; a temperature that is no longer
+    measured keeps open what fever opened.
+    """
+    return rule in verdict.blanks and not verdict.blanks[rule].isdisjoint(_signals(episode.cited.get(rule, ())))
 
 
 def run_clocks(episode: Episode, verdict: Verdict | None, elapsed: int) -> Episode:

@@ -54,12 +54,13 @@ class Head(Struct, frozen=True, array_like=True):
     prompted: tuple[str, int] | None
     saved_segments: int
     base_true: tuple[str, ...]
+    silent_stay: Stay | None
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
-    "prompted", "saved_segments", "base_true",
+    "prompted", "saved_segments", "base_true", "silent_stay",
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from bisect import insort
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import structs
+
 from detector.clean import QUARANTINED, RANKS, WITHDRAWN, Refused, clean, kept_for, name_of
 from detector.clock import HOUR, NEVER
 from detector.events import Context, Encounter, Observation, Position, Pump
@@ -187,8 +189,16 @@ class Fold:
             return NOTHING
         if event.stay_id is None and closed_at is not None and event.effective_at <= closed_at:
             return NOTHING
-        patient.stay = Stay(event.stay_id, patient.now, event.available_at)
+        patient.stay = self._opened(patient, event.stay_id, event.available_at)
         return frozenset({"stay"})
+
+    @staticmethod
+    def _opened(patient: Patient, stay_id: str | None, available_at: int) -> Stay:
+        """A new stay; one that was closed by silence alone goes on with what was known of it."""
+        known, patient.silent_stay = patient.silent_stay, None
+        if known is None or (stay_id is not None and stay_id != known.stay_id):
+            return Stay(stay_id, patient.now, available_at)
+        return structs.replace(known, opened_at=patient.now, newest_at=available_at)
 
     # --- pump, context, encounters -------------------------------------------------------------------------------
 
@@ -236,15 +246,17 @@ class Fold:
             if event.stay_id in patient.closed:
                 self.ledger.add("events_ignored_total", "encounter", "stay_closed")
                 return NOTHING, None
-            closes = "superseded" if stay is not None and stay.stay_id not in (None, event.stay_id) else None
-            if closes is not None and stay is not None and stay.stay_id is not None:
-                close(patient, event.available_at)
+            if stay is not None and stay.stay_id not in (None, event.stay_id):
+                # admitted again without a discharge: the stay changes, an open alert goes on
+                _remember_closed(patient, stay.stay_id, event.available_at)
+                self.ledger.add("stays_closed_total", "superseded")
                 stay = None
-            patient.stay = _described(stay or Stay(event.stay_id, patient.now, event.available_at), event)
-            return frozenset({"stay"}), closes
+            patient.stay = _described(stay or self._opened(patient, event.stay_id, event.available_at), event)
+            return frozenset({"stay"}), None
         if stay is None or stay.stay_id not in (None, event.stay_id):
             self.ledger.add("events_ignored_total", "encounter", "no_such_stay")
             if event.event in ("discharged", "merged"):
+                patient.silent_stay = None
                 _remember_closed(patient, event.stay_id, event.available_at)
             return NOTHING, None
         if event.event == "transferred":
@@ -281,9 +293,14 @@ class Fold:
         return frozenset(changed)
 
 
-def close(patient: Patient, at: int) -> None:
-    """End the stay. The history stays: a pump registered later, or the next stay, is judged on it."""
-    if patient.stay is not None:
+def close(patient: Patient, at: int, *, silent: bool = False) -> None:
+    """End the stay. The history stays: a pump registered later, or the next stay, is judged on it.
+
+    A stay that ended by silence alone (a feed may have failed) goes on with its next observation.
+    """
+    if silent:
+        patient.silent_stay = patient.stay
+    elif patient.stay is not None:
         _remember_closed(patient, patient.stay.stay_id, at)
     patient.stay = None
 
@@ -314,10 +331,7 @@ def _remember_closed(patient: Patient, stay_id: str | None, at: int) -> None:
 def _touched(stay: Stay, at: int) -> Stay:
     if at <= stay.newest_at:
         return stay
-    return Stay(
-        stay.stay_id, stay.opened_at, at, stay.unit, stay.age_years, stay.sex, stay.weight_kg, stay.baseline,
-        stay.conditions,
-    )  # fmt: skip
+    return structs.replace(stay, newest_at=at)
 
 
 def _described(stay: Stay, event: Encounter) -> Stay:

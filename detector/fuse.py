@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from detector.records import Severity
 from detector.rules.book import Rule, RuleBook
 from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
@@ -58,14 +60,14 @@ def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool) -
     withheld: dict[str, Severity] = {}
     for rule in book.rules.values():
         if rule.syndrome == OVERDOSE and rule.severity and levels[rule.id][1]:
-            verdicts[OVERDOSE] = _single(rule, levels[rule.id])
+            verdicts[OVERDOSE] = _single(rule, levels[rule.id], found[rule.id])
     withdrawal = _withdrawal(book, found, levels)
     muted = [rule.id for rule in book.rules.values()
              if rule.suppress_when is not None and found[rule.suppress_when].truth == TRUE]  # fmt: skip
     if gate == TRUE:
         if muted and withdrawal.severity:
             withheld["overdose_pattern"] = withdrawal.severity
-            withdrawal = Verdict(WITHDRAWAL, Severity.NONE, withdrawal.hold, withdrawal.true, withdrawal.possible)
+            withdrawal = structs.replace(withdrawal, severity=Severity.NONE, because=())
         elif withdrawal.hold > withdrawal.severity:
             withheld["post_restoration"] = withdrawal.hold
         verdicts[WITHDRAWAL] = withdrawal
@@ -74,19 +76,20 @@ def fuse(book: RuleBook, found: Mapping[str, Found], *, withdrawal_open: bool) -
             withheld["no_pump" if gate == FALSE else "pump_unknown"] = withdrawal.severity
         for rule in book.rules.values():
             if rule.any_gate and rule.syndrome == WITHDRAWAL and levels[rule.id][1]:
-                verdicts[HYPERPYREXIA] = _single(rule, levels[rule.id], HYPERPYREXIA)
+                verdicts[HYPERPYREXIA] = _single(rule, levels[rule.id], found[rule.id], HYPERPYREXIA)
         if gate == UNKNOWN and found[book.status_query].truth == TRUE:
             stands = {book.status_query: Severity.INFO}
             verdicts[QUERY] = Verdict(QUERY, Severity.INFO, Severity.INFO, stands, stands, (book.status_query,))
     return Verdicts(verdicts, withheld, gate)
 
 
-def _single(rule: Rule, stands: tuple[Severity, Severity], syndrome: str | None = None) -> Verdict:
+def _single(rule: Rule, stands: tuple[Severity, Severity], found: Found, syndrome: str | None = None) -> Verdict:
     severity, possible = stands
     true = {rule.id: severity} if severity else {}
     return Verdict(
-        syndrome or rule.syndrome, severity, severity, true, {rule.id: possible}, (rule.id,) if severity else ()
-    )
+        syndrome or rule.syndrome, severity, severity, true, {rule.id: possible}, (rule.id,) if severity else (),
+        blanks={rule.id: found.blanks} if found.truth == UNKNOWN else {},
+    )  # fmt: skip
 
 
 def _withdrawal(book: RuleBook, found: Mapping[str, Found], levels: Mapping[str, tuple[Severity, Severity]]) -> Verdict:
@@ -139,7 +142,8 @@ def _withdrawal(book: RuleBook, found: Mapping[str, Found], levels: Mapping[str,
     hold = at_most_one_step(frozenset(stands))
     strongest = sorted(stands, key=lambda k: (-stands[k], k))
     because = (*strongest, *overlays)
-    return Verdict(WITHDRAWAL, severity, hold, stands, possible, because, tuple(notes), tuple(first))
+    blanks = {rule.id: found[rule.id].blanks for rule in mine if found[rule.id].truth == UNKNOWN}
+    return Verdict(WITHDRAWAL, severity, hold, stands, possible, because, tuple(notes), tuple(first), blanks)
 
 
 def _down(severity: Severity, floor: Severity) -> Severity:

@@ -119,6 +119,7 @@ class Patient:
         "saved_segments",
         "series",
         "shown",
+        "silent_stay",
         "stay",
         "suspects",
         "timer",
@@ -137,6 +138,7 @@ class Patient:
         self.instant = first_at
         self.next_hour = self.anchor + HOUR
         self.stay: Stay | None = None
+        self.silent_stay: Stay | None = None
         self.closed: dict[str, int] = {}
         self.newest_observation_at: int | None = None
         self.pump: list[PumpFact] = []

@@ -153,7 +153,7 @@ class Picture:
         """The stay ended: its alerts end with it. Nothing is asked until the next one opens."""
         self.ledger.add("stays_closed_total", why)
         if why == "silent_for_48h":
-            close(patient, patient.now)
+            close(patient, patient.now, silent=True)
         if was_open:
             self.steps.append(
                 Step(

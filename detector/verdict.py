@@ -13,7 +13,8 @@ class Verdict(Struct, frozen=True):
 
     ``severity`` opens and raises; ``hold`` keeps an open alert where it is (it also counts rules that are quiet after a
     restoration). ``true`` are the true rules with what each stands for, ``possible`` what each rule could stand for if
-    what is UNKNOWN were true, ``blanks`` what an unknown rule lacks. ``because`` names the rules that decide and the overlays that moved them.
+    what is UNKNOWN were true, ``blanks`` what each unknown rule lacks. ``because`` names the rules that decide and the
+    overlays that moved them.
     """
 
     syndrome: str
@@ -21,10 +22,10 @@ class Verdict(Struct, frozen=True):
     hold: Severity
     true: dict[str, Severity]
     possible: dict[str, Severity]
-    blanks: dict[str, frozenset[str]] = {}
     because: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
+    blanks: dict[str, frozenset[str]] = {}
 
 
 class Verdicts(Struct, frozen=True):

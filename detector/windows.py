@@ -60,7 +60,7 @@ class Jump(NamedTuple):
     within: int
 
 
-SHORT = 16
+SHORT = 48
 """So few readings are looked through faster than their hours are looked up."""
 
 ANY = (1, -inf, inf)

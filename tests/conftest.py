@@ -8,10 +8,10 @@ pytest_plugins = ["tests.plugins.required", "tests.plugins.kafka_broker", "tests
 
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # courses come from a seed: shrinking cannot help
 
-settings.register_profile("dev", max_examples=int(os.environ.get("N", "25")), deadline=None, phases=WITHOUT_SHRINKING)
+settings.register_profile("dev", max_examples=int(os.environ.get("N", "15")), deadline=None, phases=WITHOUT_SHRINKING)
 settings.register_profile(
     "ci",
-    max_examples=60,
+    max_examples=25,
     phases=WITHOUT_SHRINKING,
     deadline=None,  # a busy machine is not a bug
     derandomize=True,  # the same commit gives the same verdict

@@ -47,7 +47,9 @@ def test_the_core_reads_no_clock_draws_no_number_opens_no_file_and_logs_nothing(
     clocks = {
         node.attr
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("datetime", "date")
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("datetime", "date")
     }
 
     assert not imported(path) & WORLD

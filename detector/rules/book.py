@@ -221,7 +221,7 @@ class UnknownWhen:
     def ask(self, view: View) -> Found:
         masked = self.condition.ask(view)
         if masked.truth == TRUE:
-            return Found(UNKNOWN, masked.until, (), self.condition.needs)
+            return Found(UNKNOWN, masked.until, (), self.term.needs)
         found = self.term.ask(view)
         return found._replace(until=min(found.until, masked.until))
 

@@ -21,6 +21,7 @@ from pipelines.sources import Owner, RawRecord
 LOOK_AGAIN_S = 0.05  # how soon a file at its end is looked at again: unseen by a person, 20 stat calls a second
 PIECE = 1 << 16
 REDRIVEN = b'{"type":"redriven",'
+LARGEST_ID = 1 << 63  # ids are 64-bit integers; whoever writes another one is not `redrive`
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,8 @@ def wrapped(dead_letter: int, value: bytes) -> bytes:
 def _unwrapped(line: bytes) -> tuple[int | None, bytes]:
     try:
         letter = json.loads(line)
-        return int(letter["id"]), base64.b64decode(letter["value"], validate=True)
+        if not (isinstance(letter["id"], int) and 0 < letter["id"] < LARGEST_ID):
+            return None, line
+        return letter["id"], base64.b64decode(letter["value"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None, line  # looks like ours and is not: decoding will refuse it

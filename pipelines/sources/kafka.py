@@ -21,6 +21,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
+from detector.events import LATEST
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS
 from pipelines.kafka_clients import consumer, equal_partition_counts
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 RANK = {role: rank for rank, role in enumerate(KINDS)}
 REDRIVEN = "itbwatch-dead-letter"  # header of a redriven record: the id of the dead letter
 BUFFERED = 10_000  # records per topic and partition before it is paused: 5 MB of observations
+LONGEST_ID = 18  # digits; ids are 64-bit integers
 CLOSE_MS = 3_000
 
 Waiting = tuple[float, ConsumerRecord]
@@ -180,7 +182,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             waiting = [(buffer[0], topic) for topic, buffer in buffers.items() if buffer]
             if not waiting:
                 return
-            (arrived, record), topic = min(waiting, key=lambda one: (one[0][1].timestamp, RANK[self._role[one[1]]]))
+            (arrived, record), topic = min(waiting, key=lambda one: (_stamp(one[0][1]), RANK[self._role[one[1]]]))
             empty = [name for name, buffer in buffers.items() if not buffer]
             if empty and self._polled_ms - arrived < self._merge_idle_ms:
                 return
@@ -192,17 +194,17 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             yield self._raw(record)
 
     def _raw(self, record: ConsumerRecord) -> RawRecord:
-        redriven = next((value for name, value in record.headers if name == REDRIVEN), None)
+        stamp = _stamp(record)
         return RawRecord(
             role=self._role[record.topic],
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
             next_offset=record.offset + 1,
-            timestamp=record.timestamp,
+            timestamp=stamp if stamp >= 0 else None,
             key=record.key,
             value=record.value,
-            redriven=int(redriven) if redriven is not None and redriven.isdigit() else None,
+            redriven=_redriven(record),
         )
 
     def _holds_records(self, partition: int) -> bool:
@@ -218,3 +220,17 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         state = self._consumer._subscription.assignment.get(where)  # noqa: SLF001
         position = state.position if state is not None else None
         return (position.offset if position is not None else None), (state.highwater if state is not None else None)
+
+
+def _stamp(record: ConsumerRecord) -> int:
+    """The broker's timestamp, ms. -1 = none: whoever may write can stamp a record with any 64-bit number, and one that
+    is no instant would hold its topic back for ever in the merge and could not be written as a time.
+    """
+    stamp: int = record.timestamp
+    return stamp if 0 <= stamp < LATEST else -1
+
+
+def _redriven(record: ConsumerRecord) -> int | None:
+    """The id in the header of a redriven record. None = it has none, or a number that no database gave."""
+    value = next((value for name, value in record.headers if name == REDRIVEN), None)
+    return int(value) if value is not None and value.isdigit() and len(value) <= LONGEST_ID else None

@@ -108,7 +108,7 @@ def build(seed: int, regimes: list[str], gate: str, patient_id: str = "p1", *, s
         events.append(Pump(patient_id=patient_id, event="absent", at=admitted, available_at=admitted))
     at = admitted
     for number, regime in enumerate(regimes):
-        end = at + rng.randrange(3, 14) * HOUR
+        end = at + rng.randrange(2, 9) * HOUR
         if number == 1 and gate == "late pump":
             events.append(
                 Pump(patient_id=patient_id, event="implanted", at=admitted - DAY, available_at=at + 7 * MINUTE)
@@ -182,7 +182,8 @@ def _happenings(events: list[Event], rng: random.Random, patient_id: str, start:
 
 def _spoil(events: list[Event], rng: random.Random) -> list[Event]:
     spoiled: list[Event] = []
-    for event in events:
+    for original in events:
+        event = original
         if isinstance(event, Observation):
             fate = rng.random()
             if fate < 0.06:

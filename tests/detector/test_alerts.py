@@ -20,7 +20,9 @@ class Patient:
     def __init__(self, plan: Plan, *, pump: bool = True) -> None:
         self.plan, self.ward, self.records = plan, Ward(plan), list[AlertRecord]()
         self.labels: list[object] = []
-        self.tell(Encounter(patient_id="p", stay_id="s", event="admitted", at=T, available_at=T, age_years=40.0, unit="MICU"))
+        self.tell(
+            Encounter(patient_id="p", stay_id="s", event="admitted", at=T, available_at=T, age_years=40.0, unit="MICU")
+        )
         if pump:
             self.tell(Pump(patient_id="p", event="implanted", at=T - 100 * HOUR, available_at=T))
 

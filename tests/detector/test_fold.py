@@ -80,16 +80,24 @@ def test_what_is_said_of_another_or_a_closed_stay_is_counted_and_not_believed(pl
     assert bed.ward.patients[PATIENT].stay is None
 
 
-def test_a_new_admission_ends_the_stay_before_it(plan: Plan) -> None:
+def test_a_new_admission_without_a_discharge_changes_the_stay_and_lets_the_alert_go_on(plan: Plan) -> None:
     given = ["0:00 context spasticity noted", "2:01 temp 37"]
     bed = bed_after(plan, given, "2:01", encounter("admitted", "2:00", "next"))
     stay = bed.ward.patients[PATIENT].stay
 
     assert stay is not None
     assert "next" == stay.stay_id
-    assert [("opened", STAY), ("resolved", STAY), ("opened", "next")] == [
-        (record.state, record.stay_id) for record in bed.records
-    ]
+    assert [("opened", STAY)] == [(record.state, record.stay_id) for record in bed.records]
+
+
+def test_a_stay_closed_by_silence_goes_on_with_its_next_observation(plan: Plan) -> None:
+    told = [encounter("admitted", "0:00")]
+    bed = bed_after(plan, ["0:00 temp 37", "60:00 context spasticity noted", "60:01 temp 40"], "60:01", *told)
+    stay = bed.ward.patients[PATIENT].stay
+
+    assert stay is not None
+    assert STAY == stay.stay_id
+    assert "warning" in [record.severity for record in bed.records]
 
 
 def test_a_transfer_changes_what_it_says_and_keeps_the_rest(plan: Plan) -> None:

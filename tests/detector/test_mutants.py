@@ -17,6 +17,7 @@ from detector.rules.truth import TRUE
 from tests.detector import test_properties as properties
 from tests.detector.courses import Course, in_order, numbered
 
+pytestmark = pytest.mark.search
 TRIES = 60
 Check = Callable[[Plan, int], None]
 
@@ -30,7 +31,9 @@ def _ward(number: int) -> Course:
     return Course(tuple(in_order(list(events))), f"ward {number}")
 
 
-order_does_not_matter = _course_check(properties.test_the_state_after_an_instant_does_not_depend_on_the_order_of_its_records, 7)
+order_does_not_matter = _course_check(
+    properties.test_the_state_after_an_instant_does_not_depend_on_the_order_of_its_records, 7
+)
 batches_do_not_matter = _course_check(properties.test_batches_may_be_cut_anywhere, [3, 40, 90, 200])
 storing_does_not_matter = _course_check(
     properties.test_a_patient_stored_and_loaded_at_any_event_goes_on_as_if_nothing_happened, [0.3, 0.6, 0.8]

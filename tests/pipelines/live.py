@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -46,11 +47,15 @@ def done(*words: object) -> str:
 def until(holds: Callable[[], T], process: subprocess.Popen[bytes]) -> T:
     """The first true answer while the process lives."""
     deadline = time.monotonic() + WAIT_S
-    while not (answer := holds()):
+    while True:
+        try:
+            if answer := holds():
+                return answer
+        except urllib.error.URLError:  # nobody listens: it is only starting, or it has ended
+            time.sleep(1)
         assert process.poll() is None, f"the service ended by itself with {process.returncode}"
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
-    return answer
 
 
 class Stream:
@@ -171,3 +176,10 @@ def replayed(out: Path, *words: object) -> dict[Key, Record]:
     """The alert records of ``itbwatch replay``."""
     done("replay", *words, "--out", out)
     return by_key([json.loads(text) for text in pl.read_parquet(out / "alerts.parquet")["alert"]])
+
+
+def counted(metrics: dict[str, float], name: str, **labels: str) -> int:
+    """The sum of the series of a metric that have these labels."""
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    series = (one for one in metrics if one.startswith(f"itbwatch_{name}{{") and all(label in one for label in wanted))
+    return int(sum(metrics[one] for one in series))

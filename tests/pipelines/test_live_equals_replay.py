@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.formats.canonical import encode
 from pipelines.simulate import Bed, events
-from tests.pipelines.live import Site, by_key, replayed
+from tests.pipelines.live import Site, by_key, counted, replayed
 
 ARRIVES = 1_900_022_400_000
 HOTTEST = 30
@@ -106,9 +106,7 @@ def test_the_alert_topic_has_the_records_of_a_replay_one_to_one_and_the_metrics_
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_three_times_in_the_middle_no_record_is_lost_and_none_is_in_the_store_twice(
-    site, stays, expected
-):
+def test_killed_three_times_in_the_middle_no_record_is_lost_and_none_is_in_the_store_twice(site, stays, expected):
     site.publish(*stays, "--partitions", PARTITIONS)
     for share in (0.2, 0.5, 0.8):
         with site.streaming() as stream:
@@ -118,7 +116,7 @@ def test_killed_three_times_in_the_middle_no_record_is_lost_and_none_is_in_the_s
 
         assert len(site.stored()) < len(expected), "it was over before it was killed"
         for key, record in by_key(site.stored()).items():
-            assert expected[key] == record
+            assert expected.get(key) == record
 
     with site.streaming() as stream:
         stream.wait(lambda: stream.caught_up(PARTITIONS))
@@ -134,13 +132,6 @@ def test_killed_three_times_in_the_middle_no_record_is_lost_and_none_is_in_the_s
         new = [sequence for n, sequence in enumerate(seen) if sequence > max(seen[:n], default=0)]
 
         assert list(range(1, max(seen) + 1)) == new, "a reader that drops repeats sees each record once, in order"
-
-
-def counted(metrics, name, **labels):
-    """The sum of the series of a metric that have these labels."""
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    series = (one for one in metrics if one.startswith(f"itbwatch_{name}{{") and all(label in one for label in wanted))
-    return int(sum(metrics[one] for one in series))
 
 
 def assert_counted(metrics, expected):
