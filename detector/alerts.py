@@ -1,6 +1,7 @@
 """The life of an alert, as a table.
 
-Everything that moves an alert from one state to another is in ``TABLE``; a pair that is not there does not happen.
+Everything that moves an alert from one state to another as time goes on is in ``TABLE``; a pair that is not there does
+not happen. (Within one instant a decision may be taken back, and a merge may hand an alert over: ``detector.deciding``.)
 Two clocks run beside the state and are not states themselves: how long a lower verdict has been known (six hours make
 one step down) and how long no rule has been true (twelve hours end it). Time in which a rule that is evidence of the
 alert is UNKNOWN stops both clocks: unknown is not better.

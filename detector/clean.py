@@ -49,7 +49,7 @@ def name_of(catalogue: Catalogue, observation: Observation) -> Named | None:
     if named is None or named.site is None or observation.site is None:
         return named
     site = catalogue.site_spellings.get(observation.site.strip().lower())
-    return Named(named.signal, site) if site is not None and named.site == UNKNOWN_SITE else named
+    return Named(named.signal, site, named.unit) if site is not None and named.site == UNKNOWN_SITE else named
 
 
 def clean(
@@ -64,7 +64,7 @@ def clean(
     value = observation.value
     if value is None:
         return Refused("no_value", signal.name)
-    unit = signal.resolve_unit(observation.unit)
+    unit = signal.resolve_unit(observation.unit if observation.unit is not None else named.unit)
     if unit is None:
         return Refused("unknown_unit", signal.name)
     if unit.redirect is not None:
@@ -74,8 +74,13 @@ def clean(
         return Refused("needs_weight", signal.name)
     scale = unit.factor * (weight_kg if unit.needs is not None and weight_kg is not None else 1.0)
     converted = signal.round(value * scale + unit.offset)
-    if any(suspect.low <= converted <= suspect.high for suspect in signal.suspect):
-        return Refused("suspect_unit", signal.name, converted)
+    for suspect in signal.suspect:
+        if suspect.low <= converted <= suspect.high:
+            looks = signal.units.get(suspect.looks_like)
+            if looks is None or suspect.looks_like not in catalogue.convert_suspects:
+                return Refused("suspect_unit", signal.name, converted)
+            converted = signal.round(converted * looks.factor + looks.offset)
+            break
     if converted in signal.null_values:
         return Refused("not_assessed", signal.name)
     if not signal.plausible.low <= converted <= signal.plausible.high:

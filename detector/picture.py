@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detector.clock import HOUR, NEVER, minute_ceil
 from detector.episode import Episode
+from detector.errors import InputError
 from detector.events import Acknowledgement, Context, Encounter, Merged, Observation, PatientEvent, Pump
 from detector.features import feature_row
 from detector.fold import Fold, close, refresh_facts
@@ -64,8 +65,12 @@ class Picture:
             case Acknowledgement():
                 answer = event
             case Merged():
-                more, moved_in = absorb(self.folding, patient, event)
-                changed |= more
+                try:
+                    more, moved_in = absorb(self.folding, patient, event)
+                    changed |= more
+                except InputError as error:
+                    self.ledger.add("events_ignored_total", "merge", error.reason)
+                    self.rejected.append(Rejected(error.reason, None, event.position, quarantined=True))
         if closes is not None:
             self._closed(patient, closes, event, was_open=was_open)
             if patient.stay is None:

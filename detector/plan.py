@@ -63,6 +63,7 @@ def build_plan(
     identity_key: bytes = PUBLIC_KEY,
     pump_register_complete: bool = False,
     code_map: Mapping[str, Named] | None = None,
+    convert_suspects: frozenset[str] = frozenset(),
     models: Mapping[str, str] | None = None,
 ) -> Plan:
     """Build the plan from parsed files: ``signals.yaml`` and the rule files by name.
@@ -70,10 +71,11 @@ def build_plan(
     Raises:
         ConfigError: with every mistake of every file.
     """
-    catalogue = build_catalogue(signals, "signals.yaml", code_map)
+    catalogue = build_catalogue(signals, "signals.yaml", code_map, convert_suspects)
     book = build_book(rules, catalogue, pump_register_complete=pump_register_complete)
     known = json.dumps(
         [signals, dict(sorted(rules.items())), pump_register_complete, sorted((code_map or {}).items()),
+            sorted(convert_suspects),
          sorted((models or {}).items())],
         sort_keys=True, default=str, separators=(",", ":"),
     )  # fmt: skip

@@ -51,7 +51,8 @@ def load_plan(settings: Settings) -> Plan:
         folder,
         identity_key=settings.identity_key(),
         pump_register_complete=settings.pump_register == "complete",
-        code_map={code: Named(site.signal, None) for code, site in settings.code_map.items()},
+        code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
+        convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
     )
 
 
@@ -61,6 +62,7 @@ def plan_from_files(
     identity_key: bytes = PUBLIC_KEY,
     pump_register_complete: bool = False,
     code_map: Mapping[str, Named] | None = None,
+    convert_suspects: frozenset[str] = frozenset(),
 ) -> Plan:
     """Build the plan.
 
@@ -69,5 +71,10 @@ def plan_from_files(
     """
     signals, rules = read_catalogue(folder)
     return build_plan(
-        signals, rules, identity_key=identity_key, pump_register_complete=pump_register_complete, code_map=code_map
+        signals,
+        rules,
+        identity_key=identity_key,
+        pump_register_complete=pump_register_complete,
+        code_map=code_map,
+        convert_suspects=convert_suspects,
     )

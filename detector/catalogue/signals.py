@@ -169,10 +169,13 @@ class Site(Struct, frozen=True):
 
 
 class Named(Struct, frozen=True):
-    """What a code stands for. ``site`` None = the signal has no site."""
+    """What a code stands for. ``site`` None = the signal has no site; ``unit`` is the unit of a site's own code where
+    its values come without one (None = the catalogue's).
+    """
 
     signal: str
     site: str | None
+    unit: str | None = None
 
 
 class Catalogue(Struct, frozen=True):
@@ -186,6 +189,7 @@ class Catalogue(Struct, frozen=True):
     future_limit: int
     keep_vitals: int
     keep: int
+    convert_suspects: frozenset[str] = frozenset()
     loose_codes: dict[str, Named] = field(default_factory=dict)
 
     def resolve_code(self, code: str) -> Named | None:
@@ -198,8 +202,16 @@ def loosely(spelling: str) -> str:
     return re.sub(r"\s+", "", spelling).lower()
 
 
-def build_catalogue(data: Mapping[str, Any], file: str, code_map: Mapping[str, Named] | None = None) -> Catalogue:
+def build_catalogue(
+    data: Mapping[str, Any],
+    file: str,
+    code_map: Mapping[str, Named] | None = None,
+    convert_suspects: frozenset[str] = frozenset(),
+) -> Catalogue:
     """Build the catalogue from the parsed file and a site's own codes.
+
+    ``convert_suspects`` are units that this site's feeds tag wrongly (``[degF]`` tagged as Celsius): a value only
+    plausible in one of them is converted instead of quarantined.
 
     Raises:
         ConfigError: with every mistake found.
@@ -240,6 +252,10 @@ def build_catalogue(data: Mapping[str, Any], file: str, code_map: Mapping[str, N
     for code_name, named in (code_map or {}).items():
         if named.signal not in written:
             problems.add(f"code_map.{code_name}", f"{named.signal!r} is not a signal{nearest(named.signal, written)}")
+        elif named.unit is not None and named.signal in signals and not signals[named.signal].resolve_unit(named.unit):
+            units = signals[named.signal].units
+            problems.add(f"code_map.{code_name}.unit", f"{named.unit!r} is not a unit of {named.signal}"
+                         f"{nearest(named.unit, units)}")  # fmt: skip
         codes[code_name] = named
     retention = data.get("retention") or {}
     limits = {
@@ -251,7 +267,7 @@ def build_catalogue(data: Mapping[str, Any], file: str, code_map: Mapping[str, N
         raise ConfigError(problems.lines)
     return Catalogue(
         version=str(data.get("version", "")), signals=signals, sites=sites, site_spellings=spellings,
-        codes=codes, loose_codes=loose, **limits,
+        codes=codes, loose_codes=loose, convert_suspects=convert_suspects, **limits,
     )  # fmt: skip
 
 

@@ -189,7 +189,6 @@ class KidneyArgs(Struct, frozen=True):
 class UrineArgs(Struct, frozen=True):
     ml_per_kg_h: float
     fallback_ml_h: float
-    fallback_above_kg: float
     within: str
 
 
@@ -431,7 +430,7 @@ class Compiler:
         if args is None:
             return None
         within = self._duration(args.within, path)
-        return UrineBelow(args.ml_per_kg_h, args.fallback_ml_h, args.fallback_above_kg, within)
+        return UrineBelow(args.ml_per_kg_h, args.fallback_ml_h, within)
 
     # --- happenings ----------------------------------------------------------------------------------------------
 

@@ -51,9 +51,8 @@ class UrineBelow:
 
     needs = frozenset({"uop", "urine_volume", "stay", "context"})
 
-    def __init__(self, ml_per_kg_h: float, fallback_ml_h: float, fallback_above_kg: float, within: int) -> None:
+    def __init__(self, ml_per_kg_h: float, fallback_ml_h: float, within: int) -> None:
         self.ml_per_kg_h, self.fallback_ml_h, self.within = ml_per_kg_h, fallback_ml_h, within
-        self.fallback_above_kg = fallback_above_kg
 
     def ask(self, view: View) -> Found:
         limit = self._limit(view)

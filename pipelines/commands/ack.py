@@ -9,6 +9,7 @@ from typing import Any, get_args
 import click
 
 from detector.clock import HOUR
+from detector.errors import InputError
 from detector.events import Acknowledgement, AckReason, Action
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
@@ -26,7 +27,7 @@ from pipelines.writing import EventWriter
 @click.option("--hours", type=click.FloatRange(0, 12, min_open=True), help="How long a snooze lasts; default 12.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | None, config: Path) -> None:
-    r"""Answer the alert ALERT_ID. It silences the alert for 12 h (a snooze: --hours); a higher severity breaks that.
+    """Answer the alert ALERT_ID. It silences the alert for 12 h (a snooze: --hours); a higher severity breaks that.
 
     The answer travels as a record of its own through the topic itb.acknowledgements to the running service.
 
@@ -55,6 +56,8 @@ def _newest_record(settings: Settings, alert_id: str) -> dict[str, Any]:
     finally:
         store.close()
     if not records:
-        raise click.UsageError(f"ALERT_ID {alert_id[:64]!r}: no such alert in the store; see the page or itb.alerts")
+        raise InputError(
+            "no_such_alert", f"ALERT_ID {alert_id[:64]!r}: no such alert in the store; see the page or itb.alerts"
+        )
     newest: dict[str, Any] = json.loads(records[-1])
     return newest

@@ -20,7 +20,7 @@ from pipelines.store import Store
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 @click.option("--connect", is_flag=True, help="Also ask the broker for its topics, and open the store.")
 def command(config: Path, connect: bool) -> None:  # noqa: FBT001
-    r"""Read every file the service would read and name every mistake at once.
+    """Read every file the service would read and name every mistake at once.
 
     The examples in the rule files are run through the engine. With --connect the topics must exist with equal
     partition counts and the right settings, and the store must be writable (it is made when it is not there).

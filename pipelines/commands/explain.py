@@ -38,7 +38,7 @@ WIDTH = 120
 @click.option("--export", type=click.Path(path_type=Path), help="Folder for a scenario of it; made if need be.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(alert_id: str, sequence: int | None, export: Path | None, config: Path) -> None:
-    r"""Say why the alert ALERT_ID was given: the stored inputs of its patient are run through the rules again.
+    """Say why the alert ALERT_ID was given: the stored inputs of its patient are run through the rules again.
 
     ALERT_ID is the alert_id of a record of itb.alerts, of the page or of alerts.parquet. Shown are the records of the
     alert, and for one of them what every rule said, on which values, and what an unknown rule lacked. The running

@@ -46,7 +46,7 @@ def command(
     inputs: tuple[Path, ...], bootstrap_servers: str | None, speed: float | None, format_name: str, stays: Path | None,
     pumps: str | None, context: Path | None, partitions: int, config: Path | None,
 ) -> None:  # fmt: skip
-    r"""Send every event of past stays to its topic, in the one order, stamped with its available_at.
+    """Send every event of past stays to its topic, in the one order, stamped with its available_at.
 
     Topics that are not there are made. At the end every partition gets a record that moves time on by 48 h, so that
     every stay closes. Run `itbwatch stream` with `time: stream` beside it, and `merge_idle_ms: 500` where its alerts

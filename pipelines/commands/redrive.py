@@ -17,7 +17,7 @@ from pipelines.writing import EventWriter
 @click.option("--dry-run", is_flag=True, help="Count them and send nothing.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(reason: str | None, dry_run: bool, config: Path) -> None:  # noqa: FBT001
-    r"""Send the original bytes of every dead letter to the topic they came by, for the running service to take.
+    """Send the original bytes of every dead letter to the topic they came by, for the running service to take.
 
     A dead letter counts as redriven when the service has stored what became of it; one that is refused again is a new
     dead letter. A record without a value has nothing to send and stays.

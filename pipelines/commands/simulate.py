@@ -40,7 +40,7 @@ STAYS = ("stay_id", "patient_id", "admitted_at", "discharged_at", "unit", "age_y
 @click.option("--published-case", is_flag=True, help="One more bed: the case of BMC Clin Pharmacol 2004;4:6.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files; made if need be.")
 def command(*, beds: int, days: float, seed: int, published_case: bool, out: Path) -> None:
-    r"""Make a synthetic ward. Every third patient has a pump and goes through withdrawal in one of three severities,
+    """Make a synthetic ward. Every third patient has a pump and goes through withdrawal in one of three severities,
     sepsis, or nothing at all.
 
     \b

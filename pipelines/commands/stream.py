@@ -14,7 +14,7 @@ from pipelines.settings import load_settings
 @click.command("stream", short_help="The service: events in, alerts, metrics and board out.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(config: Path) -> None:
-    r"""Read events from Kafka (or, with `source: file`, from an NDJSON file) and watch every patient.
+    """Read events from Kafka (or, with `source: file`, from an NDJSON file) and watch every patient.
 
     Alerts go to the topic itb.alerts, to /metrics and to the page at /. State, alerts and input positions are kept in
     one store, so that the service may be killed at any time and goes on where it was.

@@ -158,7 +158,7 @@ def wrapped(dead_letter: int, value: bytes) -> bytes:
 def _unwrapped(line: bytes) -> tuple[int | None, bytes]:
     try:
         letter = json.loads(line)
-        if not (isinstance(letter["id"], int) and 0 < letter["id"] < LARGEST_ID):
+        if type(letter["id"]) is not int or not 0 < letter["id"] < LARGEST_ID:
             return None, line
         return letter["id"], base64.b64decode(letter["value"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -243,3 +243,14 @@ def test_a_merge_moves_history_and_open_alerts_with_their_ids(plan: Plan) -> Non
     surviving = patient.ward.patients["q"]
     assert len(surviving.series["temp"]) == 1
     assert [fact.event for fact in surviving.pump] == ["implanted"]
+
+
+def test_an_unreadable_merge_is_rejected_and_loses_no_neighbour(plan: Plan) -> None:
+    from detector.events import Merged
+
+    patient = Patient(plan)
+    batch = run(plan, patient.ward, [Merged(patient_id="p", from_patient_id="q", available_at=T, payload=b"\xc1")])
+    hot_with_tone(patient)
+
+    assert [("bad_merge", True)] == [(r.reason, r.quarantined) for r in batch.rejected]
+    assert patient.told()[-1] == (0.0, "raised", "warning")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from detector.catalogue.signals import Named
 from detector.clean import RANKS, REASONS, Refused, clean, kept_for, name_of
 from detector.clock import DAY, HOUR
 from detector.courses import PATIENT, ZERO
@@ -11,6 +12,7 @@ from detector.engine import Ward, run
 from detector.events import Encounter, Observation
 from detector.ledger import Ledger
 from detector.plan import Plan
+from pipelines.plan_files import plan_from_files
 
 
 def observation(code: str, value: float | None, unit: str | None = None, **fields: Any) -> Observation:
@@ -211,3 +213,17 @@ def test_a_reading_more_than_90_minutes_ahead_is_quarantined(plan: Plan, minutes
 
 def test_the_ranks_put_a_withdrawal_over_a_correction_over_a_final_over_a_preliminary() -> None:
     assert RANKS["preliminary"] < RANKS["final"] < RANKS["corrected"] < RANKS["entered-in-error"]
+
+
+def test_a_site_that_tags_fahrenheit_as_celsius_may_say_so() -> None:
+    trusting = plan_from_files(convert_suspects=frozenset({"[degF]"}))
+
+    assert cleaned(trusting, observation("temp", 104.0, "Cel"))[1].value == 40.0
+
+
+def test_a_site_code_brings_its_own_unit() -> None:
+    mapped = plan_from_files(code_map={"LAB1": Named("creat", None, "umol/L")})
+
+    signal, reading = cleaned(mapped, observation("LAB1", 88.42, None))
+
+    assert ("creat", 1.0) == (signal, reading.value)

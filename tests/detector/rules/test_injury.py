@@ -5,7 +5,7 @@ from typing import Any
 from tests.detector.rules.conftest import Ask
 
 ONE, THREE = {"kidney_injury": {"stage": 1}}, {"kidney_injury": {"stage": 3}}
-URINE = {"urine_below": {"ml_per_kg_h": 0.3, "fallback_ml_h": 20, "fallback_above_kg": 40, "within": "PT24H"}}
+URINE = {"urine_below": {"ml_per_kg_h": 0.3, "fallback_ml_h": 20, "within": "PT24H"}}
 HEAVY = {"weight_kg": 70}
 
 

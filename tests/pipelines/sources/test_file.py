@@ -173,6 +173,15 @@ def test_a_redriven_line_gives_the_original_bytes_back(file, follow):
     assert (None, b'{"type":"redriven",broken') == (broken.redriven, broken.value)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1e400", "true", '"7"', "9" * 19, "9" * 5_000])
+def test_a_number_that_no_dead_letter_has_is_no_redriven_line(file, follow, number):
+    line = b'{"type":"redriven","id":%s,"value":""}' % number.encode()
+    file.write_bytes(line + b"\n")
+    (record,) = follow(file).poll(100, 1)
+
+    assert (None, line) == (record.redriven, record.value)
+
+
 def test_the_owner_is_told_once_and_loses_it_at_the_end(file, follow):
     source = follow(file)
     source.poll(1, 1)

@@ -216,6 +216,26 @@ def test_a_redriven_record_names_its_dead_letter(inputs, open_source):
     assert [42, None] == [record.redriven for record in read(open_source(kafka, Owner()), 2)]
 
 
+@pytest.mark.parametrize("number", [b"9" * 19, b"9" * 5_000, b"-1", b"\xd9\xa1", b""])
+def test_a_number_that_no_dead_letter_has_names_none(inputs, open_source, number):
+    kafka = inputs()
+    send(kafka, ("observations", 1, b"x", 0, [(REDRIVEN, number)]))
+
+    assert [None] == [record.redriven for record in read(open_source(kafka, Owner()), 1)]
+
+
+def test_a_stamp_that_is_no_instant_counts_as_none_and_holds_nothing_back(inputs, open_source):
+    kafka = inputs()
+    send(
+        kafka, ("pumps", 1 << 62, b"first"), ("pumps", 3, b"third"), ("observations", 2, b"second"),
+        ("observations", 4, b"fourth"),
+    )  # fmt: skip
+    records = read(open_source(kafka, Owner(), merge_idle_ms=500), 4)
+
+    assert [b"first", b"second", b"third", b"fourth"] == values(records)
+    assert [None, 2, 3, 4] == [record.timestamp for record in records]
+
+
 def test_a_tombstone_comes_through(inputs, open_source):
     kafka = inputs()
     send(kafka, ("observations", 1, None))
