@@ -46,13 +46,13 @@ def citing(step: Step, verdict: Verdict | None, key: str) -> dict[str, tuple[Cit
 
 
 def evidence_keys(plan: Plan, cites: dict[str, tuple[Cite, ...]]) -> dict[str, tuple[str, ...]]:
-    """What makes evidence new: a laboratory value each time, a vital sign once a rule (it moves all the time)."""
+    """What makes evidence new: a laboratory value each time, anything that moves all the time once a rule."""
     keys: dict[str, tuple[str, ...]] = {}
     for rule, lines in cites.items():
         mine: dict[str, None] = {}
         for line in lines:
             signal = plan.catalogue.signals.get(line.signal)
-            lasting = signal is None or not signal.is_vital
+            lasting = signal is None or signal.is_lab
             mine[f"{line.signal}@{line.effective_at}={line.value}" if lasting else line.signal] = None
         keys[rule] = tuple(mine)
     return keys

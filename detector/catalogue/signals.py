@@ -151,6 +151,11 @@ class Signal(Struct, frozen=True):
         """Vitals are summarised by the hour after 24 h; everything else is kept as it came."""
         return self.kind == "vital"
 
+    @property
+    def is_lab(self) -> bool:
+        """Each new laboratory value behind a rule is news; vitals, scores and outputs move all the time."""
+        return self.kind == "lab"
+
     def resolve_unit(self, spelling: str | None) -> Unit | None:
         """The unit of a spelling; an absent unit is the catalogue's own. None = unknown: never guessed."""
         if spelling is None:

@@ -93,7 +93,7 @@ def _weight(view: View, old: Found | None, new: Found) -> Moved:
     def key(found: Found) -> set[tuple[str, int, float | None]]:
         return {
             (line.signal, 0, None)
-            if line.signal in signals and signals[line.signal].is_vital
+            if line.signal in signals and not signals[line.signal].is_lab
             else (line.signal, line.effective_at, line.value)
             for line in found.cites
         }
