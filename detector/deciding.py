@@ -14,16 +14,15 @@ from detector.clock import NEVER, last_tick_before, minute_ceil, rfc3339
 from detector.episode import Episode
 from detector.fuse import HYPERPYREXIA, OPENS_AT, QUALITY, QUERY, TECHNICAL, WITHDRAWAL, fuse
 from detector.ledger import Ledger
+from detector.merging import MERGED, handover
 from detector.patient import Patient
 from detector.plan import Plan
-from detector.records import AlertRecord, LabelGiven, Severity
+from detector.records import AlertRecord, LabelGiven, MergeOut, Severity
 from detector.rules.truth import TRUE
 from detector.scoring import Score
 from detector.steps import Step
 from detector.verdict import Verdict, Verdicts
 from detector.writing import citing, evidence_keys, onset, write
-
-MERGED = "merged"
 
 
 class Deciding:
@@ -34,6 +33,7 @@ class Deciding:
         self.ledger = ledger
         self.records: list[AlertRecord] = []
         self.labels: list[LabelGiven] = []
+        self.merges: list[MergeOut] = []
 
     def step(self, step: Step, score: Score | None = None) -> None:
         """Decide at a step of pass 1; timers that were due before it come first."""
@@ -47,15 +47,23 @@ class Deciding:
             patient.corrected |= step.corrected
         if step.acknowledgement is not None:
             patient.acks = (*patient.acks, step.acknowledgement)
+            if all(e.alert_id != step.acknowledgement.alert_id or e.resolved for e in patient.episodes.values()):
+                self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
         patient.ended = step.closed or patient.ended
+        if step.stay is not None and patient.ended == "discharged":
+            patient.ended = None  # admitted again in this very instant: as if superseded, whatever came first
         if step.moved_in:
             self._move_in(patient, step)
+        if step.leaving is not None:
+            self.merges.append(handover(patient, step.leaving))
         self._decide(patient, self.verdicts(patient, step), step.at, score)
 
     def _move_in(self, patient: Patient, step: Step) -> None:
         """Episodes of a merged patient id move here with their ids; of two of one syndrome the older lives."""
         for key, theirs in step.moved_in.items():
             mine = patient.episodes.get(key)
+            if mine is not None and mine.alert_id == theirs.alert_id:
+                continue
             if mine is None or mine.resolved or theirs.opened_at < mine.opened_at:
                 younger, older = mine, theirs
             else:

@@ -55,12 +55,13 @@ class Head(Struct, frozen=True, array_like=True):
     saved_segments: int
     base_true: tuple[str, ...]
     silent_stay: Stay | None
+    absorbed: dict[str, int]
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
-    "prompted", "saved_segments", "base_true", "silent_stay",
+    "prompted", "saved_segments", "base_true", "silent_stay", "absorbed",
 )  # fmt: skip
 
 
@@ -140,10 +141,10 @@ def _put(folding: Fold, patient: Patient, entry: list[Any]) -> None:
 
 
 def _take(folding: Fold, patient: Patient, entry: list[Any]) -> None:
-    name, at, value = entry
+    name, at, value, *which = entry
     series = folding.series(patient, name)
     for k in series.between(at - 1, at):
-        if series.value[k] == value:
+        if series.value[k] == value and (not which or series.ids[k] == which[0]):
             series.remove(k)
             return
 

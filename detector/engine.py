@@ -147,7 +147,7 @@ def run(
             deciding.timers(patient, at)
             ward.timers.note(patient_id, patient.timer)
 
-    return Batch(deciding.records, picture.rejected, picture.merges, deciding.labels, set(touched))
+    return Batch(deciding.records, picture.rejected, deciding.merges, deciding.labels, set(touched))
 
 
 def _patient(ward: Ward, event: PatientEvent) -> Patient:

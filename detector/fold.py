@@ -83,6 +83,8 @@ class Fold:
     def _is_future(self, patient: Patient, event: Observation) -> bool:
         """Charted further ahead than allowed, unless most records look like the future: then it is our clock."""
         ahead = event.effective_at - event.available_at > self.catalogue.future_limit
+        if patient.ahead[1] >= 2 * LOOKS_AHEAD:  # forget by halves: a clock may go wrong late in a long stay
+            patient.ahead = (patient.ahead[0] // 2, patient.ahead[1] // 2)
         patient.ahead = (patient.ahead[0] + ahead, patient.ahead[1] + 1)
         return ahead and not self.clock_is_off(patient.ahead_base)
 
@@ -102,7 +104,8 @@ class Fold:
             return self._put_version(patient, name, reading)
         if reading.meta.rank == RANKS["corrected"]:
             return self._put_correction(patient, name, reading)
-        if not self.series(patient, name).insert(reading):
+        series = self.series(patient, name)
+        if series.told_before(reading) or not series.insert(reading):
             return "duplicate"
         patient.unsaved.append(("r", name, *reading))
         return "accepted"
@@ -117,9 +120,11 @@ class Fold:
                 return "duplicate"
             if (version.rank, version.available_at, version.value) <= (known.rank, known.available_at, known.value):
                 return "duplicate" if (version.rank, version.value) == (known.rank, known.value) else "superseded"
-            if version[:3] == known[:3]:
-                patient.versions[identity] = version
-                patient.unsaved.append(("v", identity, *version))
+            if (version.signal, version.value) == (known.signal, known.value) and self._same_time(
+                patient, identity, reading
+            ):
+                patient.versions[identity] = version._replace(at=known.at)
+                patient.unsaved.append(("v", identity, *patient.versions[identity]))
                 return "duplicate"
             self._take_out(patient, identity, known)
         patient.versions[identity] = version
@@ -129,6 +134,15 @@ class Fold:
             return "duplicate"
         return "accepted" if known is None else "corrected"
 
+    @staticmethod
+    def _same_time(patient: Patient, identity: str, reading: Reading) -> bool:
+        known = patient.versions[identity]
+        series = patient.series[known.signal]
+        return any(
+            series.ids[k] == identity and series.effective[k] == reading.effective_at
+            for k in series.between(known.at - 1, known.at)
+        )
+
     def _put_correction(self, patient: Patient, name: str, reading: Reading) -> str:
         """A correction without an id replaces the only reading of its instant; two or none are ambiguous."""
         series = self.series(patient, name)
@@ -137,7 +151,7 @@ class Fold:
             return "ambiguous_correction"
         if series.value[there[0]] == reading.value:
             return "duplicate"
-        patient.unsaved.append(("x", name, series.at[there[0]], series.value[there[0]]))
+        patient.unsaved.append(("x", name, series.at[there[0]], series.value[there[0]], series.ids[there[0]]))
         series.remove(there[0])
         series.insert(reading)
         patient.unsaved.append(("r", name, *reading))
@@ -150,7 +164,7 @@ class Fold:
             there = series.find(event.effective_at)
             if len(there) != 1:
                 return self._refuse("ambiguous_correction", name, event.position)
-            patient.unsaved.append(("x", name, series.at[there[0]], series.value[there[0]]))
+            patient.unsaved.append(("x", name, series.at[there[0]], series.value[there[0]], series.ids[there[0]]))
             series.remove(there[0])
             changed = frozenset({name, "corrected"})
         else:
@@ -174,7 +188,7 @@ class Fold:
             return
         for k in series.between(known.at - 1, known.at):
             if series.ids[k] == identity:
-                patient.unsaved.append(("x", known.signal, series.at[k], series.value[k]))
+                patient.unsaved.append(("x", known.signal, series.at[k], series.value[k], identity))
                 series.remove(k)
                 return
 
@@ -211,7 +225,7 @@ class Fold:
             self.ledger.add("events_ignored_total", "pump", "duplicate")
             return NOTHING
         insort(patient.pump, fact, key=_order)
-        _bound(patient.pump, fact.event, lambda known: known.event)
+        _bound(patient.pump, fact, lambda known: known[1:5])
         return self._said(patient, event.available_at, "pump")
 
     def context(self, patient: Patient, event: Context) -> frozenset[str]:
@@ -220,7 +234,7 @@ class Fold:
             self.ledger.add("events_ignored_total", "context", "duplicate")
             return NOTHING
         insort(patient.context, fact, key=_order)
-        _bound(patient.context, fact.kind, lambda known: known.kind)
+        _bound(patient.context, fact, lambda known: known[1:3])
         return self._said(patient, event.available_at, "context")
 
     def take_facts(self, patient: Patient, pump: list[PumpFact], context: list[ContextFact]) -> None:
@@ -243,9 +257,16 @@ class Fold:
         """Fold an encounter event; the second value says why the stay closed (None = it did not)."""
         stay = patient.stay
         if event.event == "admitted":
-            if event.stay_id in patient.closed:
+            closed_at = patient.closed.get(event.stay_id)
+            if closed_at is not None and event.available_at <= closed_at:
                 self.ledger.add("events_ignored_total", "encounter", "stay_closed")
                 return NOTHING, None
+            if stay is not None and stay.stay_id not in (None, event.stay_id) and event.at < stay.opened_at:
+                # an older stay, told late: it must not end the one that is watched
+                self.ledger.add("events_ignored_total", "encounter", "older_stay")
+                _remember_closed(patient, event.stay_id, event.available_at)
+                return NOTHING, None
+            patient.closed.pop(event.stay_id, None)  # a discharge that was taken back, or a stay gone back to
             if stay is not None and stay.stay_id not in (None, event.stay_id):
                 # admitted again without a discharge: the stay changes, an open alert goes on
                 _remember_closed(patient, stay.stay_id, event.available_at)
@@ -255,7 +276,7 @@ class Fold:
             return frozenset({"stay"}), None
         if stay is None or stay.stay_id not in (None, event.stay_id):
             self.ledger.add("events_ignored_total", "encounter", "no_such_stay")
-            if event.event in ("discharged", "merged"):
+            if event.event == "discharged":
                 patient.silent_stay = None
                 _remember_closed(patient, event.stay_id, event.available_at)
             return NOTHING, None
@@ -264,7 +285,7 @@ class Fold:
             return frozenset({"stay"}), None
         patient.stay = _described(stay, event)
         close(patient, event.available_at)
-        return frozenset({"stay"}), "discharged" if event.event == "discharged" else "merged"
+        return frozenset({"stay"}), "discharged"
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -308,14 +329,17 @@ def close(patient: Patient, at: int, *, silent: bool = False) -> None:
 def refresh_facts(patient: Patient) -> None:
     """What runs now, and when the next fact that lies in the future becomes true."""
     running: dict[str, ContextFact] = {}
+    restarted: dict[str, int] = {}
     following = NEVER
     for fact in patient.context:
         if fact.at > patient.now:
             following = min(following, fact.at)
+        elif fact.event == "started" and fact.kind in running:
+            restarted[fact.kind] = fact.at
         elif fact.event == "started":
             running[fact.kind] = fact
-        elif fact.event == "stopped":
-            running.pop(fact.kind, None)
+        elif fact.event == "stopped" and restarted.get(fact.kind) != fact.at:
+            running.pop(fact.kind, None)  # stopped and started at one instant is a change of rate: it runs on
     for known in patient.pump:
         if known.at > patient.now:
             following = min(following, known.at)
@@ -357,7 +381,8 @@ def _order(fact: PumpFact | ContextFact) -> tuple[tuple[bool, float, str], ...]:
     )
 
 
-def _bound(facts: list[F], kind: str, kind_of: Callable[[F], str]) -> None:
-    same = [fact for fact in facts if kind_of(fact) == kind]
+def _bound(facts: list[F], newest: F, alike: Callable[[F], tuple[object, ...]]) -> None:
+    """Keep the newest of facts that say the same, so that notes cannot push out a start, nor beeps an alarm."""
+    same = [fact for fact in facts if alike(fact) == alike(newest)]
     if len(same) > MOST_FACTS:
         facts.remove(same[0])

@@ -89,6 +89,7 @@ class Patient:
     """State of one patient; times are milliseconds. A new one knows nothing."""
 
     __slots__ = (
+        "absorbed",
         "acks",
         "ahead",
         "ahead_base",
@@ -140,6 +141,7 @@ class Patient:
         self.stay: Stay | None = None
         self.silent_stay: Stay | None = None
         self.closed: dict[str, int] = {}
+        self.absorbed: dict[str, int] = {}
         self.newest_observation_at: int | None = None
         self.pump: list[PumpFact] = []
         self.context: list[ContextFact] = []

@@ -9,10 +9,10 @@ from detector.events import Acknowledgement, Context, Encounter, Merged, Observa
 from detector.features import feature_row
 from detector.fold import Fold, close, refresh_facts
 from detector.ledger import Ledger
-from detector.merging import absorb, handover
+from detector.merging import MERGED, absorb, leaving
 from detector.patient import Patient
 from detector.plan import CLOSE_AFTER, QUALITY_FOR, Plan
-from detector.records import MergeOut, Rejected
+from detector.records import Rejected
 from detector.rules.asking import Moved, ask, remember
 from detector.rules.happenings import pump_status
 from detector.rules.view import View
@@ -27,7 +27,6 @@ class Picture:
         self.ledger = ledger
         self.folding = Fold(plan, ledger)
         self.steps: list[Step] = []
-        self.merges: list[MergeOut] = []
 
     @property
     def rejected(self) -> list[Rejected]:
@@ -57,9 +56,10 @@ class Picture:
                 changed |= self.folding.pump(patient, event)
             case Context():
                 changed |= self.folding.context(patient, event)
+            case Encounter() if event.event == "merged":
+                self._merged_away(patient, event)
+                return
             case Encounter():
-                if event.event == "merged":
-                    self._merge_out(patient, event)
                 more, closes = self.folding.encounter(patient, event)
                 changed |= more
             case Acknowledgement():
@@ -169,6 +169,15 @@ class Picture:
         patient.forget_answers()
         remember(self.plan.book, patient, patient.now)
 
-    def _merge_out(self, patient: Patient, event: Encounter) -> None:
+    def _merged_away(self, patient: Patient, event: Encounter) -> None:
+        """The patient is somebody else from here on: everything known goes to the surviving id (pass 2 adds alerts)."""
         assert event.into is not None
-        self.merges.append(MergeOut(event.into, patient.patient_id, event.available_at, handover(patient)))
+        left = leaving(patient, event.into, event.available_at)
+        self.ledger.add("stays_closed_total", MERGED)
+        close(patient, event.available_at)
+        self.steps.append(
+            Step(patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=MERGED,
+                 position=event.position, leaving=left)
+        )  # fmt: skip
+        patient.forget_answers()
+        remember(self.plan.book, patient, patient.now)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from detector.episode import Episode
 from detector.events import Acknowledgement, Position
+from detector.merging import Leaving
 from detector.patient import Patient, Stay
 from detector.rules.truth import Found
 from detector.scoring import FeatureRow
@@ -40,6 +41,7 @@ class Step(Struct):
     corrected: frozenset[str] = frozenset()
     closed: str | None = None
     acknowledgement: Acknowledgement | None = None
+    leaving: Leaving | None = None
     moved_in: dict[str, Episode] = {}
     position: Position | None = None
     row: FeatureRow | None = None

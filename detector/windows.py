@@ -63,6 +63,9 @@ class Jump(NamedTuple):
 SHORT = 48
 """So few readings are looked through faster than their hours are looked up."""
 
+AHEAD = 2 * HOUR
+"""Readings are charted ahead by at most 90 min (DESIGN.md 4.1); a twin is looked for a little further back."""
+
 ANY = (1, -inf, inf)
 """The summary of a piece that was not summarised: anything may be in it."""
 
@@ -75,6 +78,7 @@ class Series:
     __slots__ = (
         "_hours",
         "_usual",
+        "ahead_until",
         "anchor",
         "at",
         "available",
@@ -99,6 +103,7 @@ class Series:
         self.ids: list[str | None] = []
         self.older: list[Hour] = []
         self._hours: dict[int, tuple[int, float, float]] = {}
+        self.ahead_until = -(1 << 62)
         self._usual: tuple[int, float | None] | None = None
 
     def __len__(self) -> int:
@@ -107,7 +112,11 @@ class Series:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Series):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in Series.__slots__ if name != "_usual")
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in Series.__slots__
+            if name not in ("_usual", "ahead_until")
+        )
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
@@ -116,6 +125,8 @@ class Series:
     def insert(self, reading: Reading) -> bool:
         """Put a reading in its place; False when the same reading is there already."""
         at, value = reading.at, reading.value
+        if reading.effective_at > at:
+            self.ahead_until = max(self.ahead_until, reading.effective_at)
         index = len(self.at)
         if index and (at, value) <= (self.at[-1], self.value[-1]):
             index = bisect_left(self.at, at)
@@ -138,6 +149,17 @@ class Series:
         else:
             self._judge_jumps(at)
         return True
+
+    def told_before(self, reading: Reading) -> bool:
+        """The same measurement was charted ahead of time and is told again: it counts from when it was first known."""
+        if reading.at == reading.effective_at > self.ahead_until:
+            return False
+        return any(
+            self.effective[k] == reading.effective_at
+            and self.value[k] == reading.value
+            and self.meta[k].site == reading.meta.site
+            for k in self.between(reading.effective_at - AHEAD, reading.effective_at)
+        )
 
     def remove(self, index: int) -> None:
         """Take out a reading that was corrected or entered in error."""
@@ -173,6 +195,8 @@ class Series:
         """Rebuild the hourly summaries from the columns (after they were loaded)."""
         self._hours = {}
         for k, at in enumerate(self.at):
+            if self.effective[k] > at:
+                self.ahead_until = max(self.ahead_until, self.effective[k])
             if self.usable[k]:
                 self._count(at, self.value[k])
 

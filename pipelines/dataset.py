@@ -95,6 +95,33 @@ class Dataset:
         for _, event in heapq.merge(self.others, self._placed(self.observations), key=itemgetter(0)):
             yield event
 
+    def same_person(self) -> dict[str, str]:
+        """Patient ids that merges make one, each with the id that stands for them (the least); others are left out."""
+        stands: dict[str, str] = {}
+
+        def find(patient: str) -> str:
+            while stands.get(patient, patient) != patient:
+                patient = stands[patient]
+            return patient
+
+        for _, event in self.others:
+            if isinstance(event, Encounter) and event.into is not None:
+                pair = sorted((find(event.patient_id), find(event.into)))
+                stands[pair[1]] = stands[pair[0]] = pair[0]
+        return {patient: find(patient) for patient in stands}
+
+    def by_person(self) -> Iterator[list[PatientEvent]]:
+        """All events of each person in the one order: of one patient id, or of those that merges make one."""
+        person = self.same_person()
+        together: defaultdict[str, list[list[PatientEvent]]] = defaultdict(list)
+        for patient, events in self.by_patient():
+            if patient in person:
+                together[person[patient]].append(events)
+            else:
+                yield events
+        for parts in together.values():
+            yield sorted((e for part in parts for e in part), key=lambda e: (e.available_at, RANK[type(e)]))
+
     def by_patient(self) -> Iterator[tuple[str, list[PatientEvent]]]:
         """Each patient with all its events in the one order; patients in the order of their ids."""
         tables = self.observations.partition_by("patient_id", as_dict=True, include_key=True)
@@ -110,12 +137,14 @@ class Dataset:
     def shares(self, count: int) -> Iterator[Dataset]:
         """Cut into about ``count`` data sets of whole patients and nearly equal size, in the order of patient ids."""
         wanted = max(1, len(self) // count)
+        person = self.same_person()
+        rows_of = self.rows_by_patient()
         patients: list[str] = []
         size = 0
-        for patient, rows in self.rows_by_patient().items():
+        for patient in sorted(rows_of, key=lambda patient: (person.get(patient, patient), patient)):
             patients.append(patient)
-            size += rows
-            if size >= wanted:
+            size += rows_of[patient]
+            if size >= wanted and patient not in person:
                 yield self._of(patients)
                 patients, size = [], 0
         if patients:

@@ -295,6 +295,7 @@ class _Builder:
         if self.lines:
             raise ConfigError(self.lines)
         version = str(self._mapping("definitions.yaml").get("version", ""))
+        self.tables_for_rules["run_gaps"] = {asked.id: asked.run_gap for asked in ordered if asked.run_gap}
         return RuleBook(
             version=version, asked=tuple(ordered), index=_index(ordered), rules=rules, caps=caps, masks=masks, tables=self.tables_for_rules,
             remembered=remembered, run_gaps={a.id: a.run_gap for a in ordered if a.run_gap}, gate="CTX-01", **bedside,

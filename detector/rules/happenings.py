@@ -85,7 +85,11 @@ class PumpEvent:
             now_true = view.found[self.after_rule].truth == TRUE
             if memo is None and not now_true:
                 return Found(FALSE)
-            after = max(after, memo.since if memo is not None else view.now)
+            began = view.now if memo is None else memo.since
+            if now_true and memo is not None and memo.ended is not None:
+                gap = view.tables["run_gaps"].get(self.after_rule, 0)  # type: ignore[attr-defined]
+                began = memo.since if view.now - memo.ended < gap else view.now
+            after = max(after, began)
         for fact in reversed(view.pump_facts(self.events, after)):
             if self.level is not None and fact.level != self.level:
                 continue

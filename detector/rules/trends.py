@@ -138,9 +138,11 @@ class Grows:
         paired = False
         for k in series.matching(after, view.now, None, None):
             least, most = self.apart
-            earlier = series.matching(series.at[k] - most - 1, series.at[k] - least, None, None)
-            for first in earlier:
-                paired = True
+            window = (series.at[k] - most - 1, series.at[k] - least)
+            paired = paired or series.newest(*window) is not None
+            # it grew only from a sample at most this high: the hours rule out the rest
+            highest = series.value[k] / (self.ratio or 2.0 ** (least / (self.doubling or least)))
+            for first in series.matching(*window, None, highest + _TINY):
                 if self._grew(view, series, first, k):
                     times = series.value[k] / series.value[first]
                     change = f"x{times:.2f} in {_hours(series, first, k)}"

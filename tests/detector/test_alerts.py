@@ -254,3 +254,24 @@ def test_an_unreadable_merge_is_rejected_and_loses_no_neighbour(plan: Plan) -> N
 
     assert [("bad_merge", True)] == [(r.reason, r.quarantined) for r in batch.rejected]
     assert patient.told()[-1] == (0.0, "raised", "warning")
+
+
+def test_a_merge_told_twice_is_taken_once_and_a_merge_in_one_batch_equals_one_event_by_event(plan: Plan) -> None:
+    from detector.events import Merged
+
+    def merged(one: Patient) -> Merged:
+        out = Encounter(patient_id="p", stay_id="other", event="merged", at=T + HOUR, available_at=T + HOUR, into="q")
+        hot = Observation(patient_id="p", code="temp", value=40.0, effective_at=T, available_at=T)
+        note = Context(patient_id="p", kind="spasticity", event="noted", at=T, available_at=T)
+        batch = run(plan, one.ward, [note, hot, out])
+        one.records += batch.records
+        return Merged(patient_id="q", from_patient_id="p", available_at=T + HOUR, payload=batch.merges[0].payload)
+
+    patient = Patient(plan)
+    told = merged(patient)
+    again = run(plan, patient.ward, [told, told]).records
+
+    assert ["warning"] == [alert.severity.word for who, alert in patient.ward.open_alerts() if who == "q"]
+    assert [] == [record for record in again if record.state == "resolved"]
+    keys = [(record.alert_id, record.sequence) for record in (*patient.records, *again)]
+    assert len(keys) == len(set(keys))

@@ -4,8 +4,11 @@ from collections import Counter
 
 import pytest
 
+from detector import snapshot
 from detector.catalogue.strict import Problems
+from detector.clock import DAY
 from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
+from detector.engine import run
 from detector.events import Encounter, Observation, PatientEvent
 from detector.patient import MOST_FACTS
 from detector.plan import Plan
@@ -70,14 +73,91 @@ def test_what_is_said_of_another_or_a_closed_stay_is_counted_and_not_believed(pl
     told = [
         encounter("transferred", "0:10", "other", unit="SICU"),
         encounter("discharged", "0:20", "other"),
-        encounter("admitted", "0:30", "other"),
+        encounter("admitted", "0:20", "other"),
         encounter("discharged", "1:00"),
-        encounter("admitted", "2:00"),
+        encounter("admitted", "1:00"),
     ]
     bed = bed_after(plan, ["0:00 temp 37"], "2:00", *told)
 
     assert {("encounter", "no_such_stay"): 2, ("encounter", "stay_closed"): 2} == ignored(bed)
     assert bed.ward.patients[PATIENT].stay is None
+
+
+def test_a_discharge_that_is_taken_back_opens_the_stay_again(plan: Plan) -> None:
+    told = [encounter("admitted", "0:00"), encounter("discharged", "1:00"), encounter("admitted", "1:10")]
+    bed = bed_after(plan, ["1:20 temp 41.6 site=core"], "1:20", *told)
+
+    assert ["critical"] == [alert.severity.word for _, alert in bed.ward.open_alerts()]
+
+
+def test_an_older_stay_told_late_does_not_end_the_one_that_is_watched(plan: Plan) -> None:
+    late = Encounter(
+        patient_id=PATIENT, stay_id="old", event="admitted", at=instant("0:00") - 9 * DAY, available_at=instant("0:10")
+    )
+    bed = bed_after(plan, ["0:00 temp 37", "0:20 temp 41.6 site=core"], "0:20", encounter("admitted", "0:00"), late)
+    stay = bed.ward.patients[PATIENT].stay
+
+    assert stay is not None
+    assert STAY == stay.stay_id
+    assert ["critical"] == [alert.severity.word for _, alert in bed.ward.open_alerts()]
+
+
+def test_stopped_and_started_at_one_instant_is_a_change_of_rate(plan: Plan) -> None:
+    given = ["0:00 temp 37", "0:00 context vasopressor started", "1:00 context vasopressor stopped", "1:00 context vasopressor started"]  # fmt: skip
+    patient = bed_after(plan, given, "2:00").ward.patients[PATIENT]
+
+    assert {"vasopressor"} == set(patient.running)
+
+
+def test_notes_cannot_push_out_the_start_of_a_treatment(plan: Plan) -> None:
+    notes = [f"{1 + m // 60}:{m % 60:02d} context vasopressor noted" for m in range(70)]
+    patient = bed_after(plan, ["0:00 temp 37", "0:00 context vasopressor started", *notes], "3:00").ward.patients[
+        PATIENT
+    ]
+
+    assert {"vasopressor"} == set(patient.running)
+
+
+def test_a_clock_that_goes_wrong_late_in_a_stay_is_still_noticed(plan: Plan) -> None:
+    normal = [f"{m // 60}:{m % 60:02d} temp 37" for m in range(200)]
+    bed = bed_after(plan, normal, "3:20")
+    ahead = [
+        Observation(patient_id=PATIENT, code="temp", site="core", value=41.6, available_at=instant("4:00") + m * 60_000,
+                    effective_at=instant("6:00") + m * 60_000)
+        for m in range(60)
+    ]  # fmt: skip
+    bed.records += run(plan, bed.ward, ahead).records
+
+    assert {"technical", "itb_withdrawal"} <= {record.syndrome for record in bed.records}
+
+
+def test_a_measurement_charted_ahead_and_told_again_is_one_reading(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 context spasticity noted", "0:00 temp 37"], "0:00")
+    twice = [
+        Observation(
+            patient_id=PATIENT, code="temp", value=39.2, effective_at=instant("1:10"), available_at=instant(told)
+        )
+        for told in ("0:10", "0:45")
+    ]
+    bed.records += run(plan, bed.ward, twice).records
+
+    assert {"watch"} == {record.severity for record in bed.records}
+
+
+def test_of_two_readings_of_one_instant_the_withdrawn_one_stays_out_after_a_restart(plan: Plan) -> None:
+    def temp(site: str, identity: str, status: str = "final") -> Observation:
+        later = instant("0:10") if status == "final" else instant("0:20")
+        return Observation(patient_id=PATIENT, code="temp", site=site, value=41.5, observation_id=identity, status=status,
+                           effective_at=instant("0:10"), available_at=later)  # type: ignore[arg-type]  # fmt: skip
+
+    bed = bed_after(plan, ["0:00 temp 37"], "0:00")
+    run(plan, bed.ward, [temp("core", "A"), temp("axillary", "B"), temp("core", "A", "entered-in-error")])
+    live = bed.ward.patients[PATIENT]
+    changes = snapshot.changes(live)
+    loaded = snapshot.load(plan, changes.head, [changes.segment] if changes.segment else [])
+
+    assert live.series["temp"] == loaded.series["temp"]
+    assert ["axillary"] == [meta.site for meta in live.series["temp"].meta if meta.site != "unknown"]
 
 
 def test_a_new_admission_without_a_discharge_changes_the_stay_and_lets_the_alert_go_on(plan: Plan) -> None:
