@@ -229,7 +229,7 @@ class Fold:
         return self._said(patient, event.available_at, "pump")
 
     def context(self, patient: Patient, event: Context) -> frozenset[str]:
-        fact = ContextFact(event.at, event.kind, event.event, event.dose, event.detail, event.available_at)
+        fact = ContextFact(event.at, event.kind, event.event, event.dose, event.available_at)
         if any(known[:-1] == fact[:-1] for known in patient.context):
             self.ledger.add("events_ignored_total", "context", "duplicate")
             return NOTHING
@@ -253,9 +253,18 @@ class Fold:
         refresh_facts(patient)
         return frozenset({what})
 
+    def _known_baseline(self, event: Encounter) -> Encounter:
+        """Only signals of the catalogue have a baseline; whatever else is sent cannot grow a patient."""
+        if all(name in self.catalogue.signals for name in event.baseline):
+            return event
+        self.ledger.add("events_ignored_total", "encounter", "unknown_baseline")
+        known = {name: value for name, value in event.baseline.items() if name in self.catalogue.signals}
+        return structs.replace(event, baseline=known)
+
     def encounter(self, patient: Patient, event: Encounter) -> tuple[frozenset[str], str | None]:
         """Fold an encounter event; the second value says why the stay closed (None = it did not)."""
         stay = patient.stay
+        event = self._known_baseline(event)
         if event.event == "admitted":
             closed_at = patient.closed.get(event.stay_id)
             if closed_at is not None and event.available_at <= closed_at:
@@ -286,6 +295,12 @@ class Fold:
         patient.stay = _described(stay, event)
         close(patient, event.available_at)
         return frozenset({"stay"}), "discharged"
+
+    def forgetting_due(self, patient: Patient) -> int:
+        """When the readings of a patient without a stay are all old enough to be forgotten; NEVER = it has none."""
+        newest = [series.at[-1] for series in patient.series.values() if len(series)]
+        newest += [series.older[-1].start for series in patient.series.values() if series.older]
+        return max(newest) + self.catalogue.keep + 2 * HOUR if newest else NEVER
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -369,7 +384,7 @@ def _described(stay: Stay, event: Encounter) -> Stay:
         sex=event.sex or stay.sex,
         weight_kg=event.weight_kg if event.weight_kg is not None else stay.weight_kg,
         baseline={**stay.baseline, **event.baseline},
-        conditions=tuple(dict.fromkeys((*stay.conditions, *event.conditions))),
+        conditions=tuple({known.code: known for known in (*stay.conditions, *event.conditions)}.values())[-MOST_FACTS:],
     )
 
 

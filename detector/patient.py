@@ -63,7 +63,6 @@ class ContextFact(NamedTuple):
     kind: str
     event: str
     dose: float | None = None
-    detail: str | None = None
     available_at: int = 0
 
 

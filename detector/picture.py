@@ -91,7 +91,7 @@ class Picture:
             changed |= {"pump", "context"}
         stay = patient.stay
         if stay is None:
-            patient.due = NEVER
+            patient.due = self.folding.forgetting_due(patient)
             return
         if patient.now >= stay.newest_at + CLOSE_AFTER:
             self._closed(patient, "silent_for_48h", event, was_open=True)
@@ -118,6 +118,7 @@ class Picture:
         """Ask everything of a patient that was just loaded, at its own now; nothing is decided by it."""
         refresh_facts(patient)
         if patient.stay is None:
+            patient.due = self.folding.forgetting_due(patient)
             return
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         memory = patient.memory
@@ -167,6 +168,7 @@ class Picture:
                 )
             )  # fmt: skip
         patient.forget_answers()
+        patient.due = self.folding.forgetting_due(patient)
         remember(self.plan.book, patient, patient.now)
 
     def _merged_away(self, patient: Patient, event: Encounter) -> None:
@@ -180,4 +182,5 @@ class Picture:
                  position=event.position, leaving=left)
         )  # fmt: skip
         patient.forget_answers()
+        patient.due = self.folding.forgetting_due(patient)
         remember(self.plan.book, patient, patient.now)

@@ -229,7 +229,8 @@ class Series:
                     continue
                 if abs(self.value[other] - mine) <= jump.delta:
                     repeated = True
-                elif self.at[other] < self.at[k]:
+                    break  # usable, whatever else lies around it
+                if self.at[other] < self.at[k]:
                     jumped = True
             self.usable[k] = 0 if jumped and not repeated else 1
             touched.add(self.at[k])

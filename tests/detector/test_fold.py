@@ -203,3 +203,22 @@ def test_an_observation_of_no_or_another_stay_opens_one(plan: Plan, stay_id: str
 
     assert (stay_id is None) == (bed_after(plan, given, "3:00", late).ward.patients[PATIENT].stay is None)
     assert bed_after(plan, given, "4:00", late, fresh).ward.patients[PATIENT].stay is not None
+
+
+def test_readings_of_a_discharged_patient_are_forgotten_and_the_pump_is_not(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 temp 37", "1:00 ck 90"], "1:00", encounter("discharged", "2:00"))
+    bed.until(instant("2:00") + 9 * DAY)
+    patient = bed.ward.patients[PATIENT]
+
+    assert [] == [name for name, series in patient.series.items() if len(series) or series.older]
+    assert ["implanted"] == [fact.event for fact in patient.pump]
+
+
+def test_a_baseline_of_no_known_signal_is_counted_and_left_out(plan: Plan) -> None:
+    told = encounter("admitted", "0:00", baseline={"sbp": 100.0, "shoe_size": 43.0})
+    bed = bed_after(plan, ["0:00 temp 37"], "0:00", told)
+    stay = bed.ward.patients[PATIENT].stay
+
+    assert stay is not None
+    assert "shoe_size" not in stay.baseline
+    assert 1 == ignored(bed)["encounter", "unknown_baseline"]
