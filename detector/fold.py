@@ -64,7 +64,11 @@ class Fold:
                 mark = (event.effective_at, cleaned.value, event.available_at)
                 patient.suspects[cleaned.signal] = max(patient.suspects.get(cleaned.signal, mark), mark)
                 changed |= {"suspects"}
-            return self._refuse(cleaned.reason, cleaned.signal, event.position) | changed
+            return (
+                self._refuse(cleaned.reason, cleaned.signal, event.position)
+                | self._retract(patient, event, signal.name)
+                | changed
+            )
         name, reading = cleaned
         outcome = self._put(patient, name, reading)
         self.ledger.add("observations_total", name, outcome)
@@ -181,6 +185,22 @@ class Fold:
             changed = frozenset({version.signal, "corrected"}) if known is not None else NOTHING
         self.ledger.add("observations_total", name, "removed")
         return changed
+
+    def _retract(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
+        """A correction to something that cannot be used still says that the value before it was wrong: that goes."""
+        identity = event.observation_id
+        if identity is None or RANKS[event.status] != RANKS["corrected"]:
+            return NOTHING
+        known = patient.versions.get(identity)
+        if known is not None and (known.rank, known.available_at) >= (RANKS["corrected"], event.available_at):
+            return NOTHING
+        if known is not None:
+            self._take_out(patient, identity, known)
+        at = min(event.effective_at, event.available_at)
+        version = Version(known.signal if known else name, at, 0.0, RANKS["corrected"], event.available_at)
+        patient.versions[identity] = version
+        patient.unsaved.append(("v", identity, *version))
+        return frozenset({version.signal, "corrected"}) if known is not None else NOTHING
 
     def _take_out(self, patient: Patient, identity: str, known: Version) -> None:
         series = patient.series.get(known.signal)

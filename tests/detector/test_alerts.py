@@ -176,6 +176,14 @@ def test_a_correction_that_leaves_no_rule_true_amends_and_resolves_at_once(patie
     assert [r.reason for r in patient.records[1:]] == ["evidence_corrected", "evidence_corrected"]
 
 
+def test_a_correction_to_a_value_that_cannot_be_used_takes_the_old_one_out(patient: Patient) -> None:
+    patient.reads(0, "temp", 41.6, site="core", observation_id="t1")
+    patient.reads(1, "temp", 3.7, site="core", observation_id="t1", status="corrected")
+    patient.reads(2, "temp", 41.6, site="core", observation_id="t1")  # the first version once more
+
+    assert [(0.0, "opened", "critical"), (1.0, "amended", "critical"), (1.0, "resolved", "critical")] == patient.told()
+
+
 def test_a_late_reading_that_moves_the_onset_amends_once(patient: Patient) -> None:
     patient.reads(5, "ck", 8000.0, unit="U/L", filed=T + 5 * HOUR)
     patient.reads(1, "ck", 7000.0, unit="U/L", filed=T + 6 * HOUR)
