@@ -48,7 +48,7 @@ def cite(view: View, series: Series, signal: str, index: int, change: str | None
     )  # fmt: skip
 
 
-def not_found(view: View, signal: str, series: Series | None, after: int) -> Found:
+def not_found(view: View, signal: str, series: Series | None, after: int, within: int) -> Found:
     """No reading satisfies: FALSE while the newest one in the window is fresh, else UNKNOWN."""
     if series is None or view.unreadable(signal):
         return blank(signal)
@@ -56,7 +56,7 @@ def not_found(view: View, signal: str, series: Series | None, after: int) -> Fou
     if newest is None:
         return blank(signal)
     at = series.at[newest]
-    until = min(at + view.stale_after(signal), at + view.now - after)
+    until = at + min(view.stale_after(signal), within)
     if until <= view.now or view.low_means_nothing(signal):
         return blank(signal)
     return Found(FALSE, until)
@@ -137,7 +137,7 @@ class Reads:
                 first = series.at[k] + self.within
                 lines = (cite(view, series, self.signal, k), cite(view, series, self.signal, second, "confirms"))
                 return Found(TRUE, first, lines)
-        return not_found(view, self.signal, series, after)
+        return not_found(view, self.signal, series, after, self.within)
 
     def _second(self, series: Series, first: int, now: int) -> int | None:
         assert self.confirm is not None
@@ -159,7 +159,7 @@ class Reads:
             if series.at[pair[1]] - series.at[pair[0]] >= self.apart:
                 until = series.at[pair[0]] + self.within
                 return Found(TRUE, until, tuple(cite(view, series, self.signal, k) for k in dict.fromkeys(pair)))
-        return not_found(view, self.signal, series, after)
+        return not_found(view, self.signal, series, after, self.within)
 
     def _with_good_site(
         self, view: View, series: Series, after: int, low: float | None, high: float | None, oldest: int, newest: int

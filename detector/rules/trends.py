@@ -43,7 +43,7 @@ class Rise:
             if first is not None:
                 change = f"up {series.value[k] - series.value[first]:.2f} in {_hours(series, first, k)}"
                 return _pair(view, series, self.signal, first, k, change, series.at[first] + self.within)
-        return not_found(view, self.signal, series, after)
+        return not_found(view, self.signal, series, after, self.within)
 
 
 class Fall:
@@ -67,7 +67,7 @@ class Fall:
             if highest is None or series.value[k] >= series.value[highest]:
                 highest = k
         if found is None:
-            return not_found(view, self.signal, series, after)
+            return not_found(view, self.signal, series, after, self.within)
         first, last = found
         change = f"down {100 * (1 - series.value[last] / series.value[first]):.0f} % in {_hours(series, first, last)}"
         oldest = series.at[series.between(after, view.now).start] + self.within
@@ -91,7 +91,7 @@ class Range:
             spread = series.value[edges[1]] - series.value[edges[0]]
             change = f"range {spread:g} in {in_words(self.within)}"
             return _pair(view, series, self.signal, first, last, change, series.at[first] + self.within)
-        return not_found(view, self.signal, series, after)
+        return not_found(view, self.signal, series, after, self.within)
 
 
 class Swing:
@@ -111,7 +111,7 @@ class Swing:
             if first is not None:
                 change = f"from {series.value[first]:g} in {_hours(series, first, k)}"
                 return _pair(view, series, self.signal, first, k, change, series.at[first] + self.within)
-        return not_found(view, self.signal, series, after)
+        return not_found(view, self.signal, series, after, self.within)
 
 
 class Grows:
@@ -147,7 +147,7 @@ class Grows:
                     times = series.value[k] / series.value[first]
                     change = f"x{times:.2f} in {_hours(series, first, k)}"
                     return _pair(view, series, self.signal, first, k, change, series.at[k] + self.recent)
-        return not_found(view, self.signal, series, after) if paired else blank(self.signal)
+        return not_found(view, self.signal, series, after, self.recent) if paired else blank(self.signal)
 
     def _grew(self, view: View, series: Series, first: int, last: int) -> bool:
         then, now = series.value[first], series.value[last]
