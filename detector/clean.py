@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from detector.catalogue.signals import UNKNOWN_SITE, Catalogue, Named, Signal
 from detector.events import Observation
-from detector.windows import Meta, Reading
+from detector.reading import Meta, Reading
 
 REASONS = (
     "accepted", "duplicate", "corrected", "removed", "superseded", "unknown_code", "no_value", "unknown_unit",

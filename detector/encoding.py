@@ -17,8 +17,9 @@ from msgspec import Struct
 from detector.episode import Episode
 from detector.errors import StateError
 from detector.events import Acknowledgement
+from detector.hours import Hour
 from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
-from detector.windows import Hour, Meta, Reading
+from detector.reading import Meta, Reading
 
 if TYPE_CHECKING:
     from detector.fold import Fold

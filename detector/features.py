@@ -1,13 +1,14 @@
 """What a model sees of a patient: one flat row of numbers, from the same windows the rules read.
 
 A feature is a signal, an operator and a window. A feature that is not known is absent from the row; it is never zero
-and never NaN.
+and never NaN. Over a window that reaches further back than readings are kept, an operator reads the hourly summaries
+(DESIGN.md 1). No operator walks through a history: each looks at hours, and opens those at the edges of its window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import log2
+from math import log, log2
 from typing import NamedTuple
 
 from detector.clock import DAY, HOUR
@@ -16,66 +17,88 @@ from detector.scoring import FeatureRow
 from detector.windows import Series
 
 Operator = Callable[[Series, int, int], float | None]
+"""(series, after, now) -> what holds over (after, now]; None = not known."""
 
 
 def last(series: Series, after: int, now: int) -> float | None:
-    """The newest value in (after, now]."""
+    """The newest value."""
     k = series.newest(after, now)
-    return None if k is None else series.value[k]
+    if k is not None:
+        return series.value[k]
+    return next((hour.last for hour in series.summaries(after)), None)
+
+
+def first(series: Series, after: int, now: int) -> tuple[int, float] | None:
+    """When the oldest value was measured, and it; of a summarised hour its start and its median."""
+    hours = list(series.summaries(after))
+    if hours:
+        return hours[-1].start, hours[-1].median
+    k = series.oldest(after, now)
+    return None if k is None else (series.at[k], series.value[k])
 
 
 def lowest(series: Series, after: int, now: int) -> float | None:
     edges = series.extremes(after, now)
-    return None if edges is None else series.value[edges[0]]
+    lows = [hour.low for hour in series.summaries(after)]
+    if edges is not None:
+        lows.append(series.value[edges[0]])
+    return min(lows, default=None)
 
 
 def highest(series: Series, after: int, now: int) -> float | None:
     edges = series.extremes(after, now)
-    return None if edges is None else series.value[edges[1]]
+    highs = [hour.high for hour in series.summaries(after)]
+    if edges is not None:
+        highs.append(series.value[edges[1]])
+    return max(highs, default=None)
 
 
 def spread(series: Series, after: int, now: int) -> float | None:
     """Highest minus lowest."""
-    edges = series.extremes(after, now)
-    return None if edges is None else series.value[edges[1]] - series.value[edges[0]]
+    low, high = lowest(series, after, now), highest(series, after, now)
+    return None if low is None or high is None else high - low
 
 
 def count(series: Series, after: int, now: int) -> float:
     """How many usable readings there are; 0 is known, not missing."""
-    return float(sum(series.usable[k] for k in series.between(after, now)))
+    return float(series.count(after, now))
 
 
 def mean(series: Series, after: int, now: int) -> float | None:
-    values = [series.value[k] for k in series.between(after, now) if series.usable[k]]
-    return sum(values) / len(values) if values else None
+    found = series.moments(after, now)
+    return None if found is None else found.mean
 
 
 def slope(series: Series, after: int, now: int) -> float | None:
     """Least-squares change per hour; None for fewer than two instants."""
-    points = [(series.at[k] - now, series.value[k]) for k in series.between(after, now) if series.usable[k]]
-    if len({t for t, _ in points}) < 2:
+    found = series.moments(after, now)
+    return None if found is None else found.slope
+
+
+def _tempo(series: Series, after: int, now: int) -> tuple[float, float] | None:
+    """(newest over oldest value, ms between them); None for fewer than two instants or an oldest value of zero."""
+    start, end = first(series, after, now), series.newest(after, now)
+    if start is None or end is None or start[1] <= 0 or series.at[end] <= start[0]:
         return None
-    middle = sum(t for t, _ in points) / len(points)
-    level = sum(v for _, v in points) / len(points)
-    spread_of_times = sum((t - middle) ** 2 for t, _ in points)
-    return sum((t - middle) * (v - level) for t, v in points) / spread_of_times * HOUR
+    return series.value[end] / start[1], series.at[end] - start[0]
 
 
 def fold_change(series: Series, after: int, now: int) -> float | None:
-    """Newest over oldest value of the window; None for fewer than two readings or an oldest value of zero."""
-    window = [k for k in series.between(after, now) if series.usable[k]]
-    if len(window) < 2 or series.value[window[0]] <= 0:
-        return None
-    return series.value[window[-1]] / series.value[window[0]]
+    """Newest over oldest value; None for fewer than two instants or an oldest value of zero."""
+    found = _tempo(series, after, now)
+    return None if found is None else found[0]
+
+
+def doubling_time(series: Series, after: int, now: int) -> float | None:
+    """Hours in which the value doubles, dt ln 2 / ln(newest / oldest); None unless it rises (R-07)."""
+    found = _tempo(series, after, now)
+    return found[1] / HOUR * log(2) / log(found[0]) if found is not None and found[0] > 1 else None
 
 
 def doublings_per_day(series: Series, after: int, now: int) -> float | None:
     """log2 of the fold change per day: 24 h over the doubling time, 0 for a flat course, negative for a falling one."""
-    window = [k for k in series.between(after, now) if series.usable[k]]
-    change = fold_change(series, after, now)
-    if change is None or change <= 0 or series.at[window[-1]] == series.at[window[0]]:
-        return None
-    return log2(change) * DAY / (series.at[window[-1]] - series.at[window[0]])
+    found = _tempo(series, after, now)
+    return log2(found[0]) * DAY / found[1] if found is not None and found[0] > 0 else None
 
 
 def fall(series: Series, after: int, now: int) -> float | None:
@@ -86,12 +109,24 @@ def fall(series: Series, after: int, now: int) -> float | None:
 
 OPERATORS: dict[str, Operator] = {
     "last": last, "min": lowest, "max": highest, "range": spread, "count": count, "mean": mean, "slope": slope,
-    "fold_change": fold_change, "doublings_per_day": doublings_per_day, "fall": fall,
+    "fold_change": fold_change, "doubling_time": doubling_time, "doublings_per_day": doublings_per_day, "fall": fall,
 }  # fmt: skip
+
+FromBase = Callable[[float, float], float | None]
+"""(newest value, usual value of the patient) -> how they differ."""
+
+FROM_BASE: dict[str, FromBase] = {
+    "rise_from_baseline": lambda value, usual: value - usual,
+    "fall_from_baseline": lambda value, usual: 1 - value / usual if usual > 0 else None,
+    "fold_of_baseline": lambda value, usual: value / usual if usual > 0 else None,
+}
+"""Against the patient's own usual value: supplied, else of its history (clinical-evidence.md 5.1); of the newest value
+in the window. ``fall_from_baseline`` is a share: 0.6 = the value lost 60 % of what is usual.
+"""
 
 
 class Feature(NamedTuple):
-    """One column: ``{signal}_{operator}_{hours}h``."""
+    """One column: ``{signal}_{operator}_{hours}h``. ``operator`` is of ``OPERATORS`` or of ``FROM_BASE``."""
 
     signal: str
     operator: str
@@ -109,7 +144,16 @@ def feature_row(features: tuple[Feature, ...], view: View) -> FeatureRow:
         series = view.series(feature.signal)
         if series is None:
             continue
-        value = OPERATORS[feature.operator](series, view.now - feature.within, view.now)
+        value = _value(feature, series, view)
         if value is not None:
             values[feature.name] = value
     return FeatureRow(view.patient.patient_id, view.now, values)
+
+
+def _value(feature: Feature, series: Series, view: View) -> float | None:
+    after = view.now - feature.within
+    operator = OPERATORS.get(feature.operator)
+    if operator is not None:
+        return operator(series, after, view.now)
+    newest, usual = last(series, after, view.now), view.base(feature.signal)[0]
+    return None if newest is None or usual is None else FROM_BASE[feature.operator](newest, usual)

@@ -18,8 +18,9 @@ from detector.clock import HOUR, NEVER
 from detector.events import Context, Encounter, Observation, Position, Pump
 from detector.ledger import Ledger
 from detector.patient import MOST_FACTS, ContextFact, Patient, PumpFact, Stay, Version
+from detector.reading import Reading
 from detector.records import Rejected
-from detector.windows import Reading, Series
+from detector.windows import Series
 
 if TYPE_CHECKING:
     from detector.plan import Plan

@@ -1,12 +1,10 @@
 """The readings of one signal in event time, and the questions a rule may ask of them.
 
-A :class:`Series` keeps its readings in columns ordered by (at, value), so the order of arrival cannot matter. Beside
-them it keeps, for every hour, how many usable readings there are, the lowest and the highest: a question about a long
-window reads those summaries and opens an hour only when the answer must lie in it. Nothing here grows with history.
+A :class:`Series` keeps its readings in columns ordered by (at, value), so the order of arrival cannot matter. A
+question about a long window reads the hourly summaries beside them and opens an hour only when the answer must lie in
+it. Nothing here grows with history.
 
-``at`` is the instant a reading counts from: ``effective_at``, or ``available_at`` when it was charted ahead of time.
-A window of width w that ends now is (now - w, now]. Hours are counted from the patient's own ``anchor``, so that
-shifting a whole course by minutes shifts its hours with it.
+A window of width w that ends now is (now - w, now].
 """
 
 from __future__ import annotations
@@ -16,49 +14,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from math import inf
 from statistics import median
-from typing import NamedTuple
 
 from detector.clock import HOUR
-
-
-class Meta(NamedTuple):
-    """What is known of a reading besides its number. ``rank`` orders the versions of one observation."""
-
-    site: str | None = None
-    flags: tuple[str, ...] = ()
-    reference_high: float | None = None
-    source: str | None = None
-    rank: int = 1
-
-
-class Reading(NamedTuple):
-    """One cleaned value in the catalogue's unit, rounded to its precision."""
-
-    at: int
-    value: float
-    effective_at: int
-    available_at: int
-    meta: Meta
-    observation_id: str | None = None
-
-
-class Hour(NamedTuple):
-    """What is kept of a vital's hour once it is more than 24 h old."""
-
-    start: int
-    n: int
-    low: float
-    high: float
-    median: float
-    last: float
-
-
-class Jump(NamedTuple):
-    """A change larger than ``delta`` within ``within`` ms is an artefact until it is repeated (guard G-2)."""
-
-    delta: float
-    within: int
-
+from detector.hours import Hour, HourCounts, Moments, moments, together
+from detector.reading import Jump, Meta, Reading
 
 SHORT = 48
 """So few readings are looked through faster than their hours are looked up."""
@@ -76,13 +35,13 @@ class Series:
     """All that is remembered of one signal of one patient."""
 
     __slots__ = (
-        "_hours",
         "_usual",
         "ahead_until",
         "anchor",
         "at",
         "available",
         "effective",
+        "hours",
         "ids",
         "jump",
         "meta",
@@ -102,7 +61,7 @@ class Series:
         self.meta: list[Meta] = []
         self.ids: list[str | None] = []
         self.older: list[Hour] = []
-        self._hours: dict[int, tuple[int, float, float]] = {}
+        self.hours = HourCounts(anchor)
         self.ahead_until = -(1 << 62)
         self._usual: tuple[int, float | None] | None = None
 
@@ -145,7 +104,7 @@ class Series:
         self.ids.insert(index, reading.observation_id)
         self.usable.insert(index, 1)
         if self.jump is None:
-            self._count(at, value)
+            self.hours.add(at, value)
         else:
             self._judge_jumps(at)
         return True
@@ -167,7 +126,7 @@ class Series:
         for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
             del column[index]
         if self.jump is None:
-            self._recount(at)
+            self._recount(self.hours.of(at))
         else:
             self._judge_jumps(at)
 
@@ -183,35 +142,19 @@ class Series:
             self.meta[index], self.ids[index],
         )  # fmt: skip
 
-    def _hour(self, at: int) -> int:
-        return (at - self.anchor) // HOUR
-
-    def _count(self, at: int, value: float) -> None:
-        hour = self._hour(at)
-        n, low, high = self._hours.get(hour, (0, value, value))
-        self._hours[hour] = (n + 1, min(low, value), max(high, value))
-
     def count_hours(self) -> None:
         """Rebuild the hourly summaries from the columns (after they were loaded)."""
-        self._hours = {}
+        self.hours.clear()
         for k, at in enumerate(self.at):
             if self.effective[k] > at:
                 self.ahead_until = max(self.ahead_until, self.effective[k])
             if self.usable[k]:
-                self._count(at, self.value[k])
+                self.hours.add(at, self.value[k])
 
-    def _recount(self, at: int) -> None:
-        hour = self._hour(at)
-        start = self.anchor + hour * HOUR
-        values = [
-            self.value[k]
-            for k in range(bisect_left(self.at, start), bisect_left(self.at, start + HOUR))
-            if self.usable[k]
-        ]
-        if values:
-            self._hours[hour] = (len(values), min(values), max(values))
-        else:
-            self._hours.pop(hour, None)
+    def _recount(self, hour: int) -> None:
+        start = self.hours.start(hour)
+        within = range(bisect_left(self.at, start), bisect_left(self.at, start + HOUR))
+        self.hours.put(hour, [self.value[k] for k in within if self.usable[k]])
 
     def _judge_jumps(self, at: int) -> None:
         """Guard G-2 around one instant: a reading that jumped from those before it, with none near it in time that
@@ -234,21 +177,21 @@ class Series:
                     jumped = True
             self.usable[k] = 0 if jumped and not repeated else 1
             touched.add(self.at[k])
-        for hour in {self._hour(t) for t in touched}:
-            self._recount(self.anchor + hour * HOUR)
+        for hour in {self.hours.of(t) for t in touched}:
+            self._recount(hour)
 
     def summarise(self, before: int) -> None:
         """Replace every whole hour that ended by ``before`` with its summary."""
-        cut = self.anchor + self._hour(before) * HOUR
+        cut = self.hours.start(self.hours.of(before))
         end = bisect_left(self.at, cut)
         start = 0
         while start < end:
-            hour = self._hour(self.at[start])
-            stop = bisect_left(self.at, self.anchor + (hour + 1) * HOUR, start, end)
+            hour = self.hours.of(self.at[start])
+            stop = bisect_left(self.at, self.hours.start(hour + 1), start, end)
             values = [self.value[k] for k in range(start, stop) if self.usable[k]]
             if values:
                 self.older.append(
-                    Hour(self.anchor + hour * HOUR, len(values), min(values), max(values), median(values), values[-1])
+                    Hour(self.hours.start(hour), len(values), min(values), max(values), median(values), values[-1])
                 )
             start = stop
         self._usual = None
@@ -266,12 +209,11 @@ class Series:
     def _drop(self, end: int) -> None:
         if not end:
             return
-        last = self.at[end - 1]
-        for hour in [h for h in self._hours if h <= self._hour(last)]:
-            del self._hours[hour]
+        hour = self.hours.of(self.at[end - 1])
+        self.hours.drop(hour)
         for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
             del column[:end]
-        self._recount(last)
+        self._recount(hour)
 
     def usual(self, oldest: int) -> float | None:
         """The median of the hourly medians after ``oldest``; None = nothing is summarised yet. Kept until it moves."""
@@ -295,19 +237,63 @@ class Series:
                 return k
         return None
 
+    def oldest(self, after: int, upto: int) -> int | None:
+        """Index of the oldest usable reading in (after, upto]; None = there is none."""
+        return next((k for k in self.between(after, upto) if self.usable[k]), None)
+
+    def count(self, after: int, upto: int) -> int:
+        """How many usable readings there are in (after, upto], those of summarised hours among them."""
+        window = self.between(after, upto)
+        found = sum(hour.n for hour in self.summaries(after))
+        for (n, _, _), hour in self._hourly(window, backwards=False):
+            start = self.hours.start(self.hours.of(self.at[hour.start]))
+            whole = after < start and start + HOUR <= upto
+            found += n if whole else sum(self.usable[k] for k in hour)
+        return found
+
+    def summaries(self, after: int) -> Iterator[Hour]:
+        """The summarised hours that begin after an instant, newest first."""
+        for hour in reversed(self.older):
+            if hour.start <= after:
+                return
+            yield hour
+
+    def moments(self, after: int, upto: int) -> Moments | None:
+        """Sums over the usable readings in (after, upto], times in hours from ``upto``; None = there is none.
+
+        A summarised hour counts as its n readings, all at its median and its middle.
+        """
+        parts = []
+        for _, window in self._hourly(self.between(after, upto), backwards=False):
+            hour = self.hours.of(self.at[window.start])
+            start = self.hours.start(hour)
+            whole = after < start and start + HOUR <= upto
+            found = self.hours.moments_of(hour) if whole else None
+            if found is None:
+                usable = [k for k in window if self.usable[k]]
+                found = moments([(self.at[k] - start) / HOUR for k in usable], [self.value[k] for k in usable])
+                if whole:
+                    self.hours.keep_moments(hour, found)
+            if found.n:
+                parts.append(found.seen_from((start - upto) / HOUR))
+        for hour_kept in self.summaries(after):
+            t, n = (hour_kept.start + HOUR / 2 - upto) / HOUR, hour_kept.n
+            parts.append(Moments(n, n * t, n * hour_kept.median, n * t * t, n * t * hour_kept.median))
+        return together(parts)
+
     def _hourly(self, window: range, *, backwards: bool) -> Iterator[tuple[tuple[int, float, float], range]]:
         """The window cut into hours, each with the summary of its whole hour."""
         low, high = window.start, window.stop
-        nothing = (0, 0.0, 0.0)
+        counts, nothing = self.hours.counts, (0, 0.0, 0.0)
         while low < high:
-            hour = self._hour(self.at[high - 1] if backwards else self.at[low])
+            hour = self.hours.of(self.at[high - 1] if backwards else self.at[low])
             if backwards:
-                cut = bisect_left(self.at, self.anchor + hour * HOUR, low, high)
-                yield self._hours.get(hour, nothing), range(cut, high)
+                cut = bisect_left(self.at, self.hours.start(hour), low, high)
+                yield counts.get(hour, nothing), range(cut, high)
                 high = cut
             else:
-                cut = bisect_left(self.at, self.anchor + (hour + 1) * HOUR, low, high)
-                yield self._hours.get(hour, nothing), range(low, cut)
+                cut = bisect_left(self.at, self.hours.start(hour + 1), low, high)
+                yield counts.get(hour, nothing), range(low, cut)
                 low = cut
 
     def matching(

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from detector.catalogue.strict import Problems, typed
 from detector.clock import parse_duration
 from detector.errors import ConfigError, nearest
-from detector.windows import Jump
+from detector.reading import Jump
 
 UNKNOWN_SITE = "unknown"
 

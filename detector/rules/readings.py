@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Literal
 
 from detector.clock import NEVER
+from detector.reading import Meta
 from detector.rules.truth import FALSE, TRUE, Cite, Found, blank
 from detector.rules.view import View
-from detector.windows import Meta, Series
+from detector.windows import Series
 
 Op = Literal["at_least", "above", "at_most", "below"]
 Threshold = Callable[[View], tuple[float | None, int]]

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from functools import partial
 
 from detector.clock import HOUR, in_words
+from detector.reading import Meta
 from detector.rules.readings import _TINY, cite, not_found
 from detector.rules.truth import FALSE, TRUE, Found, blank
 from detector.rules.view import View
-from detector.windows import Meta, Series
+from detector.windows import Series
 
 
 def _pair(view: View, series: Series, signal: str, first: int, last: int, change: str, until: int) -> Found:

@@ -7,7 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from detector.clock import DAY, NEVER
-from detector.windows import Meta, Series
+from detector.reading import Meta
+from detector.windows import Series
 
 if TYPE_CHECKING:
     from detector.catalogue.signals import Catalogue

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean, linear_regression
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.clock import DAY, HOUR, MINUTE
-from detector.windows import Jump, Meta, Reading, Series
+from detector.reading import Jump, Meta, Reading
+from detector.windows import Series
 
 readings = st.lists(
     st.tuples(st.integers(0, 60 * 24), st.integers(0, 60)), min_size=0, max_size=120, unique_by=lambda pair: pair
@@ -18,7 +23,7 @@ def reading(minute: int, value: float, site: str | None = None) -> Reading:
     return Reading(at, float(value), at, at, Meta(site=site))
 
 
-def filled(pairs: list[tuple[int, int]], jump: Jump | None = None) -> Series:
+def filled(pairs: Sequence[tuple[int, float]], jump: Jump | None = None) -> Series:
     series = Series(anchor=7 * MINUTE, jump=jump)
     for minute, value in pairs:
         series.insert(reading(minute, value))
@@ -51,6 +56,48 @@ def test_extremes_are_the_lowest_and_the_highest_of_the_window(
     assert (None if not values else (min(values), max(values))) == (
         None if edges is None else (series.value[edges[0]], series.value[edges[1]])
     )
+
+
+@given(readings, st.integers(0, 1500), st.integers(1, 1500))
+def test_count_mean_and_slope_equal_those_of_a_scan(pairs: list[tuple[int, int]], now: int, width: int) -> None:
+    series = filled(pairs)
+    after, upto = (now - width) * MINUTE, now * MINUTE
+    inside = [(m / 60, v) for m, v in pairs if after < m * MINUTE <= upto]
+
+    for _ in range(2):  # the second time from the kept hours
+        found = series.moments(after, upto)
+        assert len(inside) == series.count(after, upto)
+        if not inside:
+            assert found is None
+            continue
+        assert found is not None
+        assert fmean(v for _, v in inside) == pytest.approx(found.mean)
+        if len({t for t, _ in inside}) > 1:
+            assert linear_regression(*zip(*inside, strict=True)).slope == pytest.approx(found.slope, abs=1e-6)
+        else:
+            assert found.slope is None
+
+
+@given(readings, st.integers(0, 1500), st.integers(1, 1500), st.randoms(use_true_random=False))
+def test_sums_are_equal_to_the_bit_in_whatever_order_readings_came(
+    pairs: list[tuple[int, int]], now: int, width: int, rng: object
+) -> None:
+    tenths = [(m, v / 10) for m, v in pairs]  # not exact in binary
+    shuffled = list(tenths)
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    after, upto = (now - width) * MINUTE, now * MINUTE
+
+    assert filled(tenths).moments(after, upto) == filled(shuffled).moments(after, upto)
+
+
+def test_a_kept_sum_is_dropped_when_its_hour_changes() -> None:
+    series = filled([(10, 1), (20, 3), (200, 5)])
+    assert series.moments(-1, DAY).mean == 3.0  # type: ignore[union-attr]
+
+    series.insert(reading(30, 11))
+    assert series.moments(-1, DAY).mean == 5.0  # type: ignore[union-attr]
+    series.remove(0)
+    assert series.moments(-1, DAY).mean == 19 / 3  # type: ignore[union-attr]
 
 
 @given(readings, st.randoms(use_true_random=False))
@@ -121,8 +168,8 @@ def test_what_is_older_than_the_retention_is_forgotten() -> None:
 
 def test_loaded_columns_rebuild_the_hours() -> None:
     series = filled([(1, 5), (20, 1), (90, 3)])
-    before = dict(series._hours)
+    before = dict(series.hours.counts)
 
     series.count_hours()
 
-    assert before == series._hours
+    assert before == series.hours.counts
