@@ -58,8 +58,12 @@ class Agenda:
             minute, patient_id = heapq.heappop(self._minutes)
             if self._noted.get(patient_id) == minute:
                 del self._noted[patient_id]
-            taken.add(patient_id)
+                taken.add(patient_id)
         return sorted(taken)
+
+    def drop(self, patient_id: str) -> None:
+        """Nothing is due for a patient any more."""
+        self._noted.pop(patient_id, None)
 
 
 class Ward:
@@ -81,6 +85,17 @@ class Ward:
         self.patients[patient.patient_id] = patient
         self.answers.note(patient.patient_id, patient.due)
         self.timers.note(patient.patient_id, patient.timer)
+
+    def let_rest(self, patient_id: str) -> None:
+        """Let go of a patient for whom nothing is or will be due: it is as it was stored until its next event.
+
+        What its pump and its treatments are stays in the store; whoever sends its next event adopts it first.
+        """
+        patient = self.patients.get(patient_id)
+        if patient is not None and patient.rests:
+            del self.patients[patient_id]
+            self.answers.drop(patient_id)
+            self.timers.drop(patient_id)
 
     def open_alerts(self) -> Iterator[tuple[str, Episode]]:
         """(patient id, alert) of every alert that is not resolved."""

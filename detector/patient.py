@@ -182,6 +182,12 @@ class Patient:
         self.true_rules = 0
         self.looked = ("unknown", (), False)
 
+    @property
+    def rests(self) -> bool:
+        """Whether only an event of its own can bring it back: no stay, nothing due, no open alert."""
+        living = any(not episode.resolved for episode in self.episodes.values())
+        return self.stay is None and self.due == NEVER and self.timer == NEVER and not living
+
     def begin(self, now: int) -> None:
         """Time reached ``now``; a new instant begins if it is later than the last one."""
         if now > self.instant:

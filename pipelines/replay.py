@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from detector.clock import HOUR, MINUTE, minute_ceil
-from detector.engine import Ward, run
-from detector.events import Encounter, Event, Merged, Ticked
+from detector.engine import Ward
+from detector.events import Ticked
 from detector.ledger import Ledger
 from detector.plan import Plan
-from detector.records import AlertRecord, MergeOut
+from detector.records import AlertRecord
 from detector.scoring import NoScorer, Scorer
 from pipelines.burden import Exposure, exposures
 from pipelines.dataset import Dataset
+from pipelines.merges import run_with_merges
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 
@@ -73,35 +74,14 @@ def run_share(plan: Plan, scorer: Scorer, share: Dataset) -> Outcome:
     for events in share.by_person():
         last = max(event.available_at for event in events)
         ward = Ward(plan)
-        for part in _up_to_each_merge([*events, Ticked(minute_ceil(last + STAY_CLOSES_AFTER))]):
-            while part:
-                batch = run(plan, ward, part, scorer, ledger)
-                outcome.records += batch.records
-                outcome.rejected.update(
-                    ("observations" if one.signal else "other", one.reason) for one in batch.rejected
-                )
-                part = [handed_over(one) for one in batch.merges]  # noqa: PLW2901 - the surviving id hears of it at once
+        whole = [*events, Ticked(minute_ceil(last + STAY_CLOSES_AFTER))]
+        batch, _ = run_with_merges(plan, ward, whole, scorer, ledger)
+        outcome.records += batch.records
+        outcome.rejected.update(("observations" if one.signal else "other", one.reason) for one in batch.rejected)
         outcome.stays += exposures(events)
         outcome.events += len(events)
     outcome.counts = ledger.counts
     return outcome
-
-
-def _up_to_each_merge(events: list[Event]) -> Iterator[list[Event]]:
-    """Cut behind every merge, so that the surviving id has what it takes over before its next event."""
-    start = 0
-    for number, event in enumerate(events, 1):
-        if isinstance(event, Encounter) and event.event == "merged":
-            yield events[start:number]
-            start = number
-    yield events[start:]
-
-
-def handed_over(one: MergeOut) -> Event:
-    """What a merge hands over, as the event the surviving id folds."""
-    return Merged(
-        patient_id=one.into, from_patient_id=one.from_patient_id, available_at=one.available_at, payload=one.payload
-    )
 
 
 def _here(shares: Iterator[Dataset], settings: Settings) -> Iterator[Outcome]:

@@ -32,8 +32,8 @@ import msgspec
 
 from detector import snapshot
 from detector.engine import Ward, run
-from detector.errors import InputError, ItbwatchError
-from detector.events import Event, Merged, PatientEvent, Position, TimeMoved
+from detector.errors import ItbwatchError
+from detector.events import Event, Position, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
@@ -42,7 +42,9 @@ from pipelines.deadletters import keep
 from pipelines.errors import StoreError
 from pipelines.formats import canonical
 from pipelines.formats.times import parse_time
+from pipelines.intake import take_in
 from pipelines.journal import journal
+from pipelines.merges import handed_over, run_with_merges
 from pipelines.outbox import Publisher
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
@@ -84,7 +86,10 @@ class Board(Protocol):
 
 @dataclass
 class Owned:
-    """A partition number that is ours: its patients, and the positions as they are stored."""
+    """A partition number that is ours: its patients, and the positions as they are stored.
+
+    Patients for whom nothing is due (discharged, all readings forgotten) are in the store only, until they come back.
+    """
 
     ward: Ward
     positions: dict[str, int]
@@ -189,6 +194,7 @@ class Service:
         ward = Ward(self._plan, stored.positions.get(TICK))
         for one in stored.patients:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
+            ward.let_rest(one.patient_id)
         self._owned[partition] = Owned(ward, stored.positions)
         self._ticks.resume(partition, stored.positions.get(TICK, NO_TIME))
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
@@ -215,76 +221,46 @@ class Service:
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []
         came: dict[Position, RawRecord] = {}
-        for raw, event in self._usable(decided, owned.ward, raws):
+        usable, decided.rejected = take_in(
+            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids)
+        )
+        for raw, event in usable:
             at = event.at if isinstance(event, TimeMoved) else event.available_at
             events += self._ticks.before(partition, raw.timestamp, at)
             if not isinstance(event, TimeMoved):
                 events.append(event)
                 came[raw.position] = raw
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
-        while events:
-            work.journal += journal(events, ticked_before)
-            batch = run(self._plan, owned.ward, events, self._scorer, decided.ledger)
-            _extend(decided.batch, batch)
-            ticked_before = self._ticks.ticked(partition)
-            # A file is the whole deployment: who survives a merge is here, and needs no topic to be told.
-            events = [] if self._settings.source == "kafka" else [Merged(
-                patient_id=one.into, from_patient_id=one.from_patient_id, available_at=one.available_at, payload=one.payload
-            ) for one in batch.merges]  # fmt: skip
+        if events:
+            decided.batch, folded = self._run(partition, events, decided.ledger)
+            work.journal += journal(folded, ticked_before)
         if not raws and not (decided.batch.touched or decided.batch.records):
             return None
         self._fill(decided, owned.ward, came)
         return decided
 
-    def _usable(
-        self, decided: Decided, ward: Ward, raws: Sequence[RawRecord]
-    ) -> list[tuple[RawRecord, PatientEvent | TimeMoved]]:
-        """The records that are events of patients of this partition; the others become dead letters."""
-        usable: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
-        limits = self._settings.limits
-        for raw in raws:
-            if raw.redriven is not None:
-                decided.work.redriven.append(raw.redriven)
-            try:
-                event = canonical.decode(
-                    raw.value,
-                    topic=raw.role,
-                    timestamp=raw.timestamp,
-                    position=raw.position,
-                    record_bytes=limits.record_bytes,
-                    json_depth=limits.json_depth,
-                )
-                if raw.role is not None and not isinstance(event, TimeMoved) and raw.key != event.patient_id.encode():
-                    raise InputError("key_mismatch", "key: expected the patient_id of the record")
-            except InputError as error:
-                self._refuse(decided, raw, error.reason)
-            else:
-                usable.append((raw, event))
-        new = {event.patient_id for _, event in usable if not isinstance(event, TimeMoved)} - ward.patients.keys()
-        elsewhere = self._elsewhere(decided.work.partition, new) if new else set()
-        if not elsewhere:
-            return usable
-        mine: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
-        for raw, event in usable:
-            if isinstance(event, TimeMoved) or event.patient_id not in elsewhere:
-                mine.append((raw, event))
-            else:
-                self._refuse(decided, raw, "partition_mismatch")
-        return mine
+    def _run(self, partition: int, events: list[Event], ledger: Ledger) -> tuple[Batch, list[Event]]:
+        ward = self._owned[partition].ward
+        if self._settings.source == "kafka":  # who survives a merge is told through the topic of merges
+            return run(self._plan, ward, events, self._scorer, ledger), events
+        return run_with_merges(
+            self._plan, ward, events, self._scorer, ledger, lambda patient_ids: self._meet(partition, patient_ids)
+        )
 
-    def _elsewhere(self, partition: int, patient_ids: set[str]) -> set[str]:
-        """Which of these patients another partition number has already: their history would be cut in two."""
-        stored = self._store.partitions_of(sorted(patient_ids))
-        found = {patient_id for patient_id, where in stored.items() if where != partition}
+    def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
+        """Load those of these patients that rest in the store. Returns those that another partition number has."""
+        ward = self._owned[partition].ward
+        new = sorted(patient_ids - ward.patients.keys())
+        if not new:
+            return set()
+        stored = self._store.partitions_of(new)
+        for one in self._store.patients(partition, [patient_id for patient_id in new if patient_id in stored]):
+            ward.adopt(snapshot.load(self._plan, one.head, one.segments))
+        elsewhere = {patient_id for patient_id, where in stored.items() if where != partition}
         for number, owned in self._owned.items():
             if number != partition:
-                found |= patient_ids & owned.ward.patients.keys()
-        return found
-
-    def _refuse(self, decided: Decided, raw: RawRecord, reason: str) -> None:
-        log.warning("record_refused topic=%s partition=%d offset=%d reason=%s", *raw.position, reason)
-        decided.rejected.append((raw.topic, reason))
-        keep(decided.work, raw, reason)
+                elsewhere |= owned.ward.patients.keys() & new
+        return elsewhere
 
     def _fill(self, decided: Decided, ward: Ward, came: Mapping[Position, RawRecord]) -> None:
         """Put what the detector let out into the work to be stored."""
@@ -292,22 +268,15 @@ class Service:
         work.moved = {**work.moved, TICK: self._ticks.ticked(work.partition)}
         work.alerts, work.labels = batch.records, batch.labels
         for patient_id in sorted(batch.touched):
-            patient = ward.patients.get(patient_id)
-            if patient is None:
-                work.gone.append(patient_id)
-            else:
-                work.patients.append((patient_id, snapshot.changes(patient)))
+            work.patients.append((patient_id, snapshot.changes(ward.patients[patient_id])))
         work.outgoing += [
             Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
         ]
         if self._settings.source == "kafka":
             work.outgoing += [
-                Outgoing("merges", one.into.encode(), canonical.encode(Merged(
-                    patient_id=one.into, from_patient_id=one.from_patient_id,
-                    available_at=one.available_at, payload=one.payload,
-                )), one.available_at)
+                Outgoing("merges", one.into.encode(), canonical.encode(handed_over(one)), one.available_at)
                 for one in batch.merges
-            ]  # fmt: skip
+            ]
         for one in batch.rejected:
             if one.quarantined and one.position is not None and one.position in came:
                 keep(work, came[one.position], one.reason)
@@ -331,6 +300,8 @@ class Service:
             owned = self._owned[one.work.partition]
             owned.positions.update(one.work.moved)
             owned.fenced = 0
+            for patient_id in one.batch.touched:
+                owned.ward.let_rest(patient_id)
             self._count(one)
         return decided
 
@@ -384,9 +355,3 @@ class Service:
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
         self._metrics.refresh(one.ward for one in self._owned.values())
-
-
-def _extend(batch: Batch, other: Batch) -> None:
-    for name in ("records", "rejected", "merges", "labels"):
-        getattr(batch, name).extend(getattr(other, name))
-    batch.touched |= other.touched

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from detector.clock import HOUR, MINUTE, minute_ceil, rfc3339
 from detector.engine import Ward, run
@@ -127,6 +128,71 @@ def test_the_service_gives_the_records_of_a_replay(settings, ward):
 
     assert expected == published(settings)
     assert len(expected) >= 10
+
+
+DAYS = 24 * HOUR
+
+
+def back_again(patient_id="P-1"):
+    """Discharged, away for three weeks, back with a fever: only the first stay told of the pump."""
+    who = {"patient_id": patient_id}
+
+    def seen(hours, code, value, stay):
+        at = START + int(hours * HOUR)
+        return Observation(**who, stay_id=stay, code=code, value=value, effective_at=at, available_at=at)
+
+    def stay(event, hours, stay_id):
+        at = START + int(hours * HOUR)
+        return Encounter(**who, stay_id=stay_id, event=event, at=at, available_at=at)
+
+    first = [
+        Pump(**who, event="implanted", at=START - 300 * DAYS, available_at=START),
+        stay("admitted", 0, "S-1"), seen(1, "temp", 37.0, "S-1"), stay("discharged", 5, "S-1"),
+        TimeMoved(at=START + 15 * DAYS),
+    ]  # fmt: skip
+    later = 21 * 24
+    second = [stay("admitted", later, "S-2"), *(seen(later + h, "temp", 40.2, "S-2") for h in (1, 2)),
+              seen(later + 2, "ck", 9000, "S-2"), TimeMoved(at=START + 24 * DAYS)]  # fmt: skip
+    return first, second
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_patient_long_discharged_rests_in_the_store_and_comes_back_with_its_pump(settings, restarted):
+    first, second = back_again()
+    write(settings, *first)
+    with service(settings) as made:
+        drain(made)
+        assert [] == list(made._owned[0].ward.patients)
+        assert ["P-1"] == [one.patient_id for one in made.store.load(0).patients]
+        if not restarted:
+            write(settings, *second)
+            drain(made)
+    if restarted:
+        with service(settings) as made:
+            drain(made)
+            assert [] == list(made._owned[0].ward.patients)
+            write(settings, *second)
+            drain(made)
+
+    assert {"itb_withdrawal"} == {record["syndrome"] for record in published(settings)}
+    assert replayed([*first[:-1], *second]) == published(settings)
+
+
+def test_whoever_is_merged_into_a_resting_patient_finds_its_pump(settings):
+    first, second = back_again()
+    named_otherwise = [event if isinstance(event, TimeMoved) else replace(event, patient_id="P-2") for event in second]
+    merged = Encounter(patient_id="P-2", stay_id="S-2", event="merged", into="P-1",
+                       at=START + 21 * DAYS + 3 * HOUR, available_at=START + 21 * DAYS + 3 * HOUR)  # fmt: skip
+    write(settings, *first)
+    with service(settings) as made:
+        drain(made)
+        write(settings, *named_otherwise[:-1], merged, second[-1])
+        drain(made)
+
+    told = published(settings)
+    assert [("P-1", "itb_withdrawal")] == sorted(
+        {(record["patient_id"], record["syndrome"]) for record in told if record["severity"] == "critical"}
+    )
 
 
 class Killed(BaseException):

@@ -54,11 +54,19 @@ def test_what_was_committed_is_loaded(store):
     assert {"p": 0} == store.partitions_of(["p", "nobody"])
 
 
-def test_replaced_segments_are_gone_and_a_gone_patient_too(store):
+def test_replaced_segments_are_gone(store):
     store.commit([work({}, {}, patients=[("p", Changes(b"1", b"s1", False)), ("q", Changes(b"2", b"s", False))])])
-    store.commit([work({TICK: 0}, {}, patients=[("p", Changes(b"3", b"s2", True))], gone=["q"])])
+    store.commit([work({TICK: 0}, {}, patients=[("p", Changes(b"3", b"s2", True))])])
 
-    assert [StoredPatient("p", b"3", [b"s2"])] == store.load(0).patients
+    assert [StoredPatient("p", b"3", [b"s2"]), StoredPatient("q", b"2", [b"s"])] == store.load(0).patients
+
+
+def test_single_patients_of_a_partition_number_are_read_by_name(store):
+    store.commit([work({}, {}, patients=[("p", Changes(b"1", b"s1", False)), ("q", Changes(b"2", None, False))])])
+
+    assert [StoredPatient("q", b"2", [])] == store.patients(0, ["q", "nobody"])
+    assert [] == store.patients(1, ["q"])
+    assert [] == store.patients(0, [])
 
 
 @pytest.mark.parametrize(

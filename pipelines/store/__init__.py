@@ -1,0 +1,234 @@
+"""Everything that outlives a restart, in one database: SQLite, or PostgreSQL where several workers share one.
+
+What one poll changed is one transaction (``Store.commit``). It moves the input positions only from what this worker
+read; a worker that lost its partition meanwhile fails there with ``Fenced`` and nothing of that transaction is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from detector.clock import DAY, HOUR
+from pipelines.errors import StoreError
+from pipelines.settings import Store as StoreSettings
+from pipelines.settings import read_secret
+from pipelines.store.rows import DeadLetter, Fenced, OutboxRow, Outgoing, StoredPartition, StoredPatient, Work
+from pipelines.store.sqlite import lock_for_writing, open_sqlite
+from pipelines.store.tables import (
+    SCHEMA,
+    TABLES,
+    TICK,
+    alerts,
+    deadletters,
+    journal,
+    meta,
+    outbox,
+    patients,
+    positions,
+    segments,
+)
+from pipelines.store.writing import move, write
+from pipelines.ticks import wall_ms
+
+__all__ = [
+    "SCHEMA",
+    "TICK",
+    "DeadLetter",
+    "Fenced",
+    "OutboxRow",
+    "Outgoing",
+    "Store",
+    "StoredPartition",
+    "StoredPatient",
+    "Work",
+]
+
+
+class Store:
+    """The database of a deployment."""
+
+    def __init__(self, settings: StoreSettings, *, read_only: bool = False) -> None:
+        """Open it, making the tables the first time.
+
+        Raises:
+            StoreError: it cannot be opened, another process writes it, or it has another schema version.
+            ConfigError: the file of ``store.url_file`` cannot be used.
+        """
+        self._journal_days = settings.journal_days
+        self._pruned_at = 0
+        self._lock: IO[bytes] | None = None
+        self._engine: sa.Engine | None = None
+        try:
+            if settings.url_file is not None:
+                self.name = "PostgreSQL"
+                url = read_secret(settings.url_file, "$.store.url_file").decode()
+                self._engine = sa.create_engine(url, pool_pre_ping=True)
+            else:
+                self.name = settings.path
+                path = Path(settings.path)
+                if not read_only:
+                    self._lock = lock_for_writing(path)
+                self._engine = open_sqlite(path, read_only=read_only)
+            if not read_only:
+                self._make_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_tables(self) -> None:
+        with self._transaction() as connection:
+            TABLES.create_all(connection)
+            version = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
+            if version is None:
+                connection.execute(meta.insert().values(name="schema", value=str(SCHEMA)))
+            elif version != str(SCHEMA):
+                raise StoreError(
+                    f"store {self.name}: has schema {version}; expected {SCHEMA}; use the release that wrote it,"
+                    " or begin with another store"
+                )
+
+    def load(self, partition: int) -> StoredPartition:
+        """Positions and patients of one partition number.
+
+        Positions are read first: patients that a worker on its way out still changes then make our own first commit
+        fail with ``Fenced``, because it moved the positions too.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._transaction() as connection:
+            found = connection.execute(
+                sa.select(positions.c.topic, positions.c.next_offset).where(positions.c.partition == partition)
+            )
+            return StoredPartition(dict(found.all()), _patients(connection, patients.c.partition == partition))
+
+    def patients(self, partition: int, patient_ids: Sequence[str]) -> list[StoredPatient]:
+        """Those of these patients that this partition number has."""
+        if not patient_ids:
+            return []
+        with self._transaction() as connection:
+            here = (patients.c.partition == partition) & patients.c.patient_id.in_(patient_ids)
+            return _patients(connection, here)
+
+    def partitions_of(self, patient_ids: Sequence[str]) -> dict[str, int]:
+        """Where these patients are stored already."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                sa.select(patients.c.patient_id, patients.c.partition).where(patients.c.patient_id.in_(patient_ids))
+            )
+            return dict(found.all())
+
+    def commit(self, works: Sequence[Work]) -> None:
+        """Write all of it, or nothing.
+
+        Raises:
+            Fenced: a partition was moved on by another worker.
+            StateError: an alert record of this key is there already, though nobody moved the partition.
+            StoreError: the database cannot be written; what was in memory is ahead of it.
+        """
+        stored_at = wall_ms()
+        with self._transaction() as connection:
+            for work in works:
+                move(connection, work)
+                write(connection, work, stored_at)
+            if stored_at - self._pruned_at > HOUR:
+                self._prune(connection, stored_at - self._journal_days * DAY)
+                self._pruned_at = stored_at
+
+    def pending(self, partitions: Iterable[int], limit: int) -> list[OutboxRow]:
+        """The oldest records of these partition numbers that are not published yet."""
+        mine = outbox.c.partition.in_(list(partitions))
+        query = sa.select(outbox).where(~outbox.c.published, mine).order_by(outbox.c.id).limit(limit)
+        with self._transaction() as connection:
+            return [
+                OutboxRow(row.id, Outgoing(row.topic, row.key, row.payload, row.timestamp))
+                for row in connection.execute(query)
+            ]
+
+    def mark_published(self, ids: Sequence[int]) -> None:
+        """These records are acknowledged by the broker (or are in the file)."""
+        if ids:
+            with self._transaction() as connection:
+                connection.execute(outbox.update().where(outbox.c.id.in_(ids)).values(published=True))
+
+    def newest(self, alert_ids: Sequence[str]) -> list[bytes]:
+        """The newest record of each of these alerts as JSON."""
+        newest = (
+            sa.select(alerts.c.alert_id, sa.func.max(alerts.c.sequence))
+            .where(alerts.c.alert_id.in_(alert_ids))
+            .group_by(alerts.c.alert_id)
+        )
+        query = sa.select(alerts.c.record).where(sa.tuple_(alerts.c.alert_id, alerts.c.sequence).in_(newest))
+        with self._transaction() as connection:
+            return list(connection.scalars(query))
+
+    def alert(self, alert_id: str) -> list[bytes]:
+        """Every record of one alert as JSON, oldest first; empty = no such alert."""
+        query = sa.select(alerts.c.record).where(alerts.c.alert_id == alert_id).order_by(alerts.c.sequence)
+        with self._transaction() as connection:
+            return list(connection.scalars(query))
+
+    def alerts(self, limit: int) -> list[bytes]:
+        """The newest alert records as JSON, newest first."""
+        query = sa.select(alerts.c.record).order_by(alerts.c.at.desc(), alerts.c.alert_id, alerts.c.sequence.desc())
+        with self._transaction() as connection:
+            return list(connection.scalars(query.limit(limit)))
+
+    def journal(self, patient_id: str) -> bytes:
+        """The patient's events and ticks as canonical NDJSON, in the order they were folded."""
+        query = sa.select(journal.c.payload).where(journal.c.patient_id == patient_id).order_by(journal.c.id)
+        with self._transaction() as connection:
+            return b"".join(connection.scalars(query))
+
+    def deadletters(self, reason: str | None = None) -> Iterator[DeadLetter]:
+        """Dead letters that were not redriven yet, oldest first."""
+        query = sa.select(deadletters).where(~deadletters.c.redriven).order_by(deadletters.c.id)
+        if reason is not None:
+            query = query.where(deadletters.c.reason == reason)
+        with self._transaction() as connection:
+            for row in connection.execute(query):
+                yield DeadLetter(*(getattr(row, name) for name in DeadLetter._fields))
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        assert self._engine is not None
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            # Only operational errors are quoted: the others may carry the values of a row.
+            said = str(getattr(error, "orig", error)).splitlines()[0] if isinstance(error, OperationalError) else ""
+            raise StoreError(
+                f"store {self.name}: {said or type(error).__name__}; expected a readable and writable database;"
+                " check its disk, its mode and that it answers, then start again"
+            ) from error
+
+    def _prune(self, connection: sa.Connection, before: int) -> None:
+        connection.execute(journal.delete().where(journal.c.stored_at < before))
+        connection.execute(outbox.delete().where(outbox.c.published, outbox.c.stored_at < before))
+
+
+def _patients(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[StoredPatient]:
+    rows = connection.execute(
+        sa.select(patients.c.patient_id, patients.c.head, segments.c.payload)
+        .join(segments, segments.c.patient_id == patients.c.patient_id, isouter=True)
+        .where(where)
+        .order_by(patients.c.patient_id, segments.c.number)
+    )
+    return [
+        StoredPatient(patient_id, head, [row.payload for row in group if row.payload is not None])
+        for (patient_id, head), group in itertools.groupby(rows, key=lambda row: (row.patient_id, row.head))
+    ]

@@ -1,0 +1,77 @@
+"""What goes into the database and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from detector.errors import ItbwatchError
+from detector.records import AlertRecord, LabelGiven
+from detector.snapshot import Changes
+
+
+class Fenced(ItbwatchError):
+    """Another worker has moved this partition on: our picture of it is void."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        super().__init__(f"partition {partition}: another worker has moved it on")
+
+
+class Outgoing(NamedTuple):
+    """One record to publish. ``topic`` is a role (``alerts``, ``merges``, ``deadletters``)."""
+
+    topic: str
+    key: bytes | None
+    payload: bytes
+    timestamp: int
+
+
+class OutboxRow(NamedTuple):
+    """A committed record that is not yet published; rows of one key are published in the order of their ids."""
+
+    id: int
+    record: Outgoing
+
+
+class DeadLetter(NamedTuple):
+    """A record that could not be used, as it came."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+
+
+class StoredPatient(NamedTuple):
+    patient_id: str
+    head: bytes
+    segments: list[bytes]
+
+
+class StoredPartition(NamedTuple):
+    """All that is known of a partition number; ``positions`` has next offsets by topic, and ``TICK``."""
+
+    positions: dict[str, int]
+    patients: list[StoredPatient]
+
+
+@dataclass
+class Work:
+    """What one poll changed in one partition number. ``read`` are the positions it started from."""
+
+    partition: int
+    read: Mapping[str, int]
+    moved: Mapping[str, int]
+    patients: list[tuple[str, Changes]] = field(default_factory=list)
+    alerts: list[AlertRecord] = field(default_factory=list)
+    labels: list[LabelGiven] = field(default_factory=list)
+    outgoing: list[Outgoing] = field(default_factory=list)
+    deadletters: list[DeadLetter] = field(default_factory=list)
+    redriven: list[int] = field(default_factory=list)
+    journal: list[tuple[str, bytes]] = field(default_factory=list)

@@ -1,0 +1,95 @@
+"""The tables of a deployment's database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+SCHEMA = 1
+TICK = ":tick"
+"""The position row of a partition that holds its last tick. No topic can have this name."""
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER keys count up by themselves in SQLite
+TABLES = sa.MetaData()
+
+
+def _table(name: str, *columns: Any) -> sa.Table:
+    return sa.Table(name, TABLES, *columns)
+
+
+def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, **({"nullable": False} | options))
+
+
+meta = _table("meta", _column("name", sa.Text, primary_key=True), _column("value", sa.Text))
+patients = _table(
+    "patients",
+    _column("patient_id", sa.Text, primary_key=True),
+    _column("partition", sa.Integer, index=True),
+    _column("head", sa.LargeBinary),
+)
+segments = _table(
+    "segments",
+    _column("patient_id", sa.Text, primary_key=True),
+    _column("number", sa.Integer, primary_key=True),
+    _column("payload", sa.LargeBinary),
+)
+alerts = _table(
+    "alerts",
+    _column("alert_id", sa.Text, primary_key=True),
+    _column("sequence", sa.Integer, primary_key=True),
+    _column("patient_id", sa.Text, index=True),
+    _column("syndrome", sa.Text),
+    _column("severity", sa.Text),
+    _column("state", sa.Text),
+    _column("at", sa.Text, index=True),
+    _column("record", sa.LargeBinary),
+)
+outbox = _table(
+    "outbox",
+    _column("id", _ID, primary_key=True),
+    _column("partition", sa.Integer),
+    _column("topic", sa.Text),
+    _column("key", sa.LargeBinary, nullable=True),
+    _column("payload", sa.LargeBinary),
+    _column("timestamp", sa.BigInteger),
+    _column("published", sa.Boolean, index=True),
+    _column("stored_at", sa.BigInteger),
+)
+positions = _table(
+    "positions",
+    _column("topic", sa.Text, primary_key=True),
+    _column("partition", sa.Integer, primary_key=True),
+    _column("next_offset", sa.BigInteger),
+)
+deadletters = _table(
+    "deadletters",
+    _column("id", _ID, primary_key=True),
+    _column("topic", sa.Text),
+    _column("partition", sa.Integer),
+    _column("offset", sa.BigInteger),
+    _column("reason", sa.Text),
+    _column("timestamp", sa.BigInteger, nullable=True),
+    _column("key", sa.LargeBinary, nullable=True),
+    _column("value", sa.LargeBinary, nullable=True),
+    _column("redriven", sa.Boolean),
+    _column("stored_at", sa.BigInteger),
+)
+labels = _table(
+    "labels",
+    _column("id", _ID, primary_key=True),
+    _column("alert_id", sa.Text, index=True),
+    _column("action", sa.Text),
+    _column("reason", sa.Text),
+    _column("by", sa.Text),
+    _column("at", sa.Text),
+)
+journal = _table(
+    "journal",
+    _column("id", _ID, primary_key=True),
+    _column("patient_id", sa.Text, index=True),
+    _column("payload", sa.LargeBinary),
+    _column("stored_at", sa.BigInteger, index=True),
+)
+"""What each patient's events were, with the ticks between them, as canonical NDJSON: ``explain`` runs it again."""
