@@ -209,6 +209,7 @@ def _cite(episode: Episode, known: Known) -> Episode:
 
 
 MOST_KEYS = 24
+MOST_ANSWERS = 8
 
 
 def _signals(keys: tuple[str, ...]) -> frozenset[str]:
@@ -223,13 +224,17 @@ def _replaced(episode: Episode, **changes: object) -> Episode:
 
 def answer(episode: Episode, event: Acknowledgement, now: int) -> Episode:
     """An alert after a clinician's answer. None resolves it; each silences it for a time."""
-    if episode.resolved:
+    given = (event.at, event.action, event.by)
+    if episode.resolved or given in episode.answers:
         return episode
+    answers = (*episode.answers, given)[-MOST_ANSWERS:]
     if event.action == "snooze":
         until = min(event.until if event.until is not None else now + SILENCE, now + SILENCE)
-        return move(episode, Stimulus.SNOOZED, answered_at=now, silent_until=max(until, now))
+        return move(episode, Stimulus.SNOOZED, answered_at=now, silent_until=max(until, now), answers=answers)
     label = event.action if event.action in ("confirm", "dismiss") else episode.label
-    return move(episode, Stimulus.ACKNOWLEDGED, answered_at=now, silent_until=now + SILENCE, label=label)
+    return move(
+        episode, Stimulus.ACKNOWLEDGED, answered_at=now, silent_until=now + SILENCE, label=label, answers=answers
+    )
 
 
 def published_steps(before: Episode | None, after: Episode | None) -> list[str]:

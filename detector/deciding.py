@@ -50,8 +50,12 @@ class Deciding:
             if all(e.alert_id != step.acknowledgement.alert_id or e.resolved for e in patient.episodes.values()):
                 self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
         patient.ended = step.closed or patient.ended
-        if step.stay is not None and patient.ended == "discharged":
-            patient.ended = None  # admitted again in this very instant: as if superseded, whatever came first
+        if step.stay is not None and patient.ended is not None:
+            # open again in this very instant: after a discharge as if superseded, whatever came first; what silence
+            # ended has ended, and what was merged away has gone
+            if patient.ended != "discharged":
+                patient.base, patient.base_true, patient.episodes = {}, (), {}
+            patient.ended = None
         if step.moved_in:
             self._move_in(patient, step)
         if step.leaving is not None:
@@ -161,7 +165,7 @@ class Deciding:
         if stay is None or verdict.severity < OPENS_AT.get(verdict.syndrome, Severity.INFO):
             return None
         if key == QUERY:  # asked once a stay
-            asked = (f"{stay.stay_id}@{stay.opened_at}", at)
+            asked = (str(stay.opened_at), at)
             if patient.prompted is not None and patient.prompted[0] == asked[0] and patient.prompted[1] < at:
                 return None
             patient.prompted = asked
@@ -200,6 +204,7 @@ class Deciding:
                 )
                 if state in ("acknowledged", "snoozed"):
                     self._label(patient, told)
+                before = told  # a second record of one decision follows the first
             published[key] = _sequenced(told, sequence)
         patient.episodes = published
 

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from detector.episode import Episode
 from detector.errors import StateError
-from detector.events import Acknowledgement
+from detector.events import EARLIEST, Acknowledgement
+from detector.forgetting import summarise
 from detector.hours import Hour
 from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
 from detector.reading import Meta, Reading
@@ -57,12 +58,14 @@ class Head(Struct, frozen=True, array_like=True):
     base_true: tuple[str, ...]
     silent_stay: Stay | None
     absorbed: dict[str, int]
+    merged_into: str | None = None
+    merged_at: int = EARLIEST
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
-    "prompted", "saved_segments", "base_true", "silent_stay", "absorbed",
+    "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
 )  # fmt: skip
 
 
@@ -156,7 +159,7 @@ def _version(_folding: Fold, patient: Patient, entry: list[Any]) -> None:
 
 
 def _summarise(folding: Fold, patient: Patient, entry: list[Any]) -> None:
-    folding.summarise(patient, entry[0])
+    summarise(folding.catalogue, patient, entry[0])
 
 
 def _columns(folding: Fold, patient: Patient, entry: list[Any]) -> None:

@@ -11,7 +11,8 @@ class Episode(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An alert. Times are milliseconds; None = it has not happened.
 
     ``cited`` maps each rule that was evidence so far to the keys of the evidence shown. ``lower_ms`` and ``clear_ms``
-    are how long a lower verdict, and no verdict at all, have been known; unknown time is not added.
+    are how long a lower verdict, and no verdict at all, have been known; unknown time is not added. ``answers`` are the
+    newest (when, what, by whom) that were given: told again, they do nothing.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Episode(Struct, frozen=True, omit_defaults=True, kw_only=True):
     raised_at: int | None = None
     reminded_at: int | None = None
     corrected_at: int | None = None
+    answers: tuple[tuple[int, str, str], ...] = ()
     label: str | None = None
     reason: str = "opens"
     resolved: bool = False

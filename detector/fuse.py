@@ -122,13 +122,16 @@ def _withdrawal(book: RuleBook, found: Mapping[str, Found], levels: Mapping[str,
     def total(counted: Mapping[str, Severity], floor: Severity | None) -> Severity:
         moved = max((s for k, s in counted.items() if not book.rules[k].exempt), default=Severity.NONE)
         for rule in raising:
-            if not moved or (rule.raise_unless and found[rule.raise_unless].truth == TRUE):
+            spared = rule.raise_spares if rule.raise_spares_when and found[rule.raise_spares_when].truth == TRUE else ()
+            lifted = max((s for k, s in counted.items() if not book.rules[k].exempt and k not in spared),
+                         default=Severity.NONE)  # fmt: skip
+            if not lifted:
                 continue
-            raised = Severity(min(moved + rule.raise_steps, Severity.CRITICAL))
+            raised = Severity(min(lifted + rule.raise_steps, Severity.CRITICAL))
             condition = rule.raise_critical_when
             if raised == Severity.CRITICAL and condition is not None and found[condition].truth != TRUE:
-                raised = max(moved, Severity.WARNING)
-            moved = raised
+                raised = max(lifted, Severity.WARNING)
+            moved = max(moved, raised)
         if floor is not None and moved:
             moved = _down(moved, floor)
         return max([moved, *(s for k, s in counted.items() if book.rules[k].exempt)])

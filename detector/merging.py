@@ -1,20 +1,25 @@
 """When two patient ids turn out to be one: the surviving id takes over history and open episodes.
 
-Moved episodes keep their alert ids. Of two of one syndrome the older lives.
+Moved episodes keep their alert ids. Of two of one syndrome the older lives. The id that was merged away keeps nothing
+but a sign to the surviving one: whatever still comes for it (a late result, an older merge) is handed on.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from detector.clock import NEVER
 from detector.encoding import decode_head, encode_head, full, replay_log
 from detector.episode import Episode
 from detector.errors import InputError, StateError
+from detector.facts import add_context, add_pump, refresh_facts
 from detector.patient import MOST_STARTS, Memo, Patient
 from detector.records import MergeOut
+from detector.stays import completed
 
 if TYPE_CHECKING:
     from detector.events import Merged
@@ -22,42 +27,70 @@ if TYPE_CHECKING:
 
 
 MERGED = "merged"
+MOST_ABSORBED = 64
+STORE_WHOLE = 1 << 30
+"""A count of segments beyond any limit: the log does not say what happened, so the readings are stored whole."""
 
 
 class Handover(Struct, frozen=True, array_like=True):
-    """The picture of a patient id as pass 1 left it, and its open episodes as pass 2 found them."""
+    """The picture of a patient id as pass 1 left it, and its open episodes as pass 2 found them.
+
+    ``merged_at`` is when the id that hands over was merged away, ``via`` every id this came through.
+    """
 
     head: bytes
     readings: bytes
     episodes: dict[str, Episode]
+    merged_at: int
+    via: tuple[str, ...]
 
 
 class Leaving(Struct, frozen=True):
-    """A patient id that is merged away at this step: what pass 1 knows of it."""
+    """What pass 1 knows of a patient id that hands over to ``into`` at this step."""
 
     into: str
     available_at: int
     head: bytes
     readings: bytes
+    merged_at: int
+    via: tuple[str, ...]
 
 
-def leaving(patient: Patient, into: str, available_at: int) -> Leaving:
-    """The picture of a patient at the moment it is merged away."""
-    return Leaving(into, available_at, encode_head(patient), full(patient))
+def leaving(patient: Patient, available_at: int, via: tuple[str, ...] = ()) -> Leaving:
+    """Take everything out of a patient that was merged away; the sign to the surviving id stays."""
+    assert patient.merged_into is not None
+    path = (*via, patient.patient_id)
+    left = Leaving(
+        patient.merged_into, available_at, encode_head(patient), full(patient), patient.merged_at, path
+    )  # fmt: skip
+    patient.series, patient.versions, patient.suspects = {}, {}, {}
+    patient.pump, patient.context, patient.running, patient.next_fact = [], [], {}, NEVER
+    patient.memory, patient.memory_base = {}, {}
+    patient.stay = patient.silent_stay = None
+    patient.unsaved, patient.saved_segments = [], STORE_WHOLE
+    return left
 
 
 def handover(patient: Patient, left: Leaving) -> MergeOut:
     """What the surviving id gets: the picture, and the episodes that are open now."""
     living = {key: episode for key, episode in patient.episodes.items() if not episode.resolved}
-    payload = msgspec.msgpack.encode(Handover(left.head, left.readings, living))
+    payload = msgspec.msgpack.encode(Handover(left.head, left.readings, living, left.merged_at, left.via))
     return MergeOut(left.into, patient.patient_id, left.available_at, payload)
 
 
-def absorb(folding: Fold, patient: Patient, event: Merged) -> tuple[frozenset[str], dict[str, Episode]]:
+class Absorbed(Struct, frozen=True):
+    """What a handover brought: what changed, the open episodes that move here, and the ids it came through."""
+
+    changed: frozenset[str] = frozenset()
+    episodes: dict[str, Episode] = {}
+    via: tuple[str, ...] = ()
+
+
+def absorb(folding: Fold, patient: Patient, event: Merged) -> Absorbed:
     """Take over the history of a patient id that was merged into this one.
 
-    Returns:
-        what changed, and the open episodes that move here by episode key.
+    A patient that was itself merged away, and later than the other, hands on what it gets (``merged_into`` stays set);
+    one that was merged away earlier is the surviving one again.
 
     Raises:
         InputError: the payload cannot be read.
@@ -68,10 +101,34 @@ def absorb(folding: Fold, patient: Patient, event: Merged) -> tuple[frozenset[st
         replay_log(folding, other, handed.readings)
     except (msgspec.DecodeError, StateError):
         raise InputError("bad_merge", "payload: expected a handover written by this version") from None
-    if patient.absorbed.get(event.from_patient_id, event.available_at - 1) >= event.available_at:
+    digest = hashlib.sha256(event.payload).hexdigest()[:16]
+    if digest in patient.absorbed:
         folding.ledger.add("events_ignored_total", "merge", "duplicate")
-        return frozenset(), {}
-    patient.absorbed[event.from_patient_id] = event.available_at
+        return Absorbed()
+    patient.absorbed[digest] = event.available_at
+    while len(patient.absorbed) > MOST_ABSORBED:
+        del patient.absorbed[min(patient.absorbed, key=lambda known: (patient.absorbed[known], known))]
+    if patient.merged_into is not None and (
+        handed.merged_at > patient.merged_at or patient.patient_id in handed.via or patient.merged_into in handed.via
+    ):
+        patient.merged_into = None
+    changed = _readings(folding, patient, other)
+    for fact in other.pump:
+        add_pump(patient, fact)
+    for known in other.context:
+        add_context(patient, known)
+    refresh_facts(patient)
+    for name, mark in other.suspects.items():
+        patient.suspects[name] = max(mark, patient.suspects.get(name, mark))
+    for memory in (patient.memory, patient.memory_base):
+        for rule, theirs in other.memory.items():
+            memory[rule] = _joined(memory.get(rule), theirs._replace(ended=theirs.ended or patient.now))
+    if other.stay is not None:
+        patient.stay = other.stay if patient.stay is None else completed(patient.stay, other.stay)
+    return Absorbed(frozenset(changed | {"pump", "context", "stay", "suspects"}), handed.episodes, handed.via)
+
+
+def _readings(folding: Fold, patient: Patient, other: Patient) -> set[str]:
     changed: set[str] = set()
     for name, series in other.series.items():
         mine = folding.series(patient, name)
@@ -83,19 +140,13 @@ def absorb(folding: Fold, patient: Patient, event: Merged) -> tuple[frozenset[st
         if series.older:
             older = {hour.start: hour for hour in (*series.older, *mine.older)}
             mine.older = [older[start] for start in sorted(older)]
-            patient.saved_segments = 1 << 30  # summaries are not in the log: store the readings whole
+            patient.saved_segments = STORE_WHOLE  # summaries are not in the log
             changed.add(name)
     for identity, version in other.versions.items():
         if identity not in patient.versions:
             patient.versions[identity] = version
             patient.unsaved.append(("v", identity, *version))
-    folding.take_facts(patient, other.pump, other.context)
-    for memory in (patient.memory, patient.memory_base):
-        for rule, theirs in other.memory.items():
-            memory[rule] = _joined(memory.get(rule), theirs._replace(ended=theirs.ended or patient.now))
-    if patient.stay is None and other.stay is not None:
-        patient.stay = other.stay
-    return frozenset(changed | {"pump", "context", "stay"}), handed.episodes
+    return changed
 
 
 def _joined(mine: Memo | None, theirs: Memo) -> Memo:

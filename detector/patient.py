@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
-from detector.events import Acknowledgement, Condition
+from detector.events import EARLIEST, Acknowledgement, Condition
 from detector.rules.truth import Found
 from detector.verdict import NOTHING as NOTHING_SAID
 from detector.verdict import Verdicts
@@ -22,14 +22,15 @@ from detector.windows import Series
 if TYPE_CHECKING:
     from detector.steps import Step, Suspect
 
-MOST_FACTS = 64
-"""Pump or treatment events kept of one kind; a device that repeats itself cannot grow a patient (DESIGN 5.8)."""
-
 MOST_STARTS = 4
 
 
 class Stay(Struct, frozen=True):
-    """One stay. Everything but its beginning may be unknown (None). ``newest_at`` is its newest event's instant."""
+    """One stay. Everything but its beginning may be unknown (None).
+
+    ``opened_at`` is when it became known, ``began_at`` when it is said to have begun, ``newest_at`` its newest event's
+    instant, ``reopened_after`` when the discharge became known that was taken back. ``said`` has for each thing that was said of it when it held and its text, so that newer words win.
+    """
 
     stay_id: str | None
     opened_at: int
@@ -40,6 +41,9 @@ class Stay(Struct, frozen=True):
     weight_kg: float | None = None
     baseline: dict[str, float] = {}
     conditions: tuple[Condition, ...] = ()
+    began_at: int = EARLIEST
+    reopened_after: int = EARLIEST
+    said: dict[str, tuple[int, str]] = {}
 
 
 class PumpFact(NamedTuple):
@@ -108,6 +112,8 @@ class Patient:
         "looked",
         "memory",
         "memory_base",
+        "merged_at",
+        "merged_into",
         "newest_observation_at",
         "next_fact",
         "next_hour",
@@ -141,6 +147,8 @@ class Patient:
         self.silent_stay: Stay | None = None
         self.closed: dict[str, int] = {}
         self.absorbed: dict[str, int] = {}
+        self.merged_into: str | None = None
+        self.merged_at = EARLIEST
         self.newest_observation_at: int | None = None
         self.pump: list[PumpFact] = []
         self.context: list[ContextFact] = []

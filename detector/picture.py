@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from detector.clock import HOUR, NEVER, minute_ceil
+from detector.clock import NEVER, minute_ceil
 from detector.episode import Episode
 from detector.errors import InputError
 from detector.events import Acknowledgement, Context, Encounter, Merged, Observation, PatientEvent, Pump
+from detector.facts import refresh_facts
 from detector.features import feature_row
-from detector.fold import Fold, close, refresh_facts
+from detector.fold import Fold
+from detector.forgetting import forgetting_due, hour_passed
 from detector.ledger import Ledger
-from detector.merging import MERGED, absorb, leaving
+from detector.merging import MERGED, Absorbed, Leaving, absorb, leaving
 from detector.patient import Patient
 from detector.plan import CLOSE_AFTER, QUALITY_FOR, Plan
 from detector.records import Rejected
 from detector.rules.asking import Moved, ask, remember
 from detector.rules.happenings import pump_status
 from detector.rules.view import View
+from detector.stays import close
 from detector.steps import Step, Suspect
 
 
@@ -47,7 +50,7 @@ class Picture:
         changed: set[str] = set()
         closes: str | None = None
         answer: Acknowledgement | None = None
-        moved_in: dict[str, Episode] = {}
+        merged = Absorbed()
         was_open = patient.stay is not None
         match event:
             case Observation():
@@ -62,21 +65,27 @@ class Picture:
             case Encounter():
                 more, closes = self.folding.encounter(patient, event)
                 changed |= more
+                if "stay" in more and patient.stay is not None:
+                    patient.merged_into = None  # the id is in use again
             case Acknowledgement():
                 answer = event
             case Merged():
                 try:
-                    more, moved_in = absorb(self.folding, patient, event)
-                    changed |= more
+                    merged = absorb(self.folding, patient, event)
+                    changed |= merged.changed
                 except InputError as error:
                     self.ledger.add("events_ignored_total", "merge", error.reason)
                     self.rejected.append(Rejected(error.reason, None, event.position, quarantined=True))
+        if patient.merged_into is not None:
+            if changed:
+                self._hand_on(patient, event, merged)
+            return
         if closes is not None:
             self._closed(patient, closes, event, was_open=was_open)
             if patient.stay is None:
                 return
             changed |= {"stay"}
-        self._look(patient, changed, event, answer, moved_in)
+        self._look(patient, changed, event, answer, merged.episodes)
 
     def _look(
         self, patient: Patient, changed: set[str], event: PatientEvent | None, answer: Acknowledgement | None = None,
@@ -84,14 +93,13 @@ class Picture:
     ) -> None:  # fmt: skip
         """Ask what may have changed since the last look, and keep a step when an answer did."""
         if patient.now >= patient.next_hour:
-            patient.next_hour = patient.anchor + ((patient.now - patient.anchor) // HOUR + 1) * HOUR
-            changed |= self.folding.hour_passed(patient)
+            changed |= hour_passed(self.plan.catalogue, patient)
         if patient.next_fact <= patient.now:
             refresh_facts(patient)
             changed |= {"pump", "context"}
         stay = patient.stay
         if stay is None:
-            patient.due = self.folding.forgetting_due(patient)
+            patient.due = forgetting_due(self.plan.catalogue, patient)
             return
         if patient.now >= stay.newest_at + CLOSE_AFTER:
             self._closed(patient, "silent_for_48h", event, was_open=True)
@@ -118,7 +126,7 @@ class Picture:
         """Ask everything of a patient that was just loaded, at its own now; nothing is decided by it."""
         refresh_facts(patient)
         if patient.stay is None:
-            patient.due = self.folding.forgetting_due(patient)
+            patient.due = forgetting_due(self.plan.catalogue, patient)
             return
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         memory = patient.memory
@@ -168,19 +176,36 @@ class Picture:
                 )
             )  # fmt: skip
         patient.forget_answers()
-        patient.due = self.folding.forgetting_due(patient)
+        patient.due = forgetting_due(self.plan.catalogue, patient)
         remember(self.plan.book, patient, patient.now)
 
     def _merged_away(self, patient: Patient, event: Encounter) -> None:
         """The patient is somebody else from here on: everything known goes to the surviving id (pass 2 adds alerts)."""
         assert event.into is not None
-        left = leaving(patient, event.into, event.available_at)
+        if event.into in (patient.patient_id, patient.merged_into):
+            why = "into_itself" if event.into == patient.patient_id else "duplicate"
+            self.ledger.add("events_ignored_total", "merge", why)
+            return
         self.ledger.add("stays_closed_total", MERGED)
+        patient.merged_into, patient.merged_at = event.into, event.available_at
+        had = patient.stay
+        left = leaving(patient, event.available_at)
+        patient.stay = had
         close(patient, event.available_at)
+        self._left(patient, event, left)
+
+    def _hand_on(self, patient: Patient, event: PatientEvent, merged: Absorbed) -> None:
+        """Something came for an id that is somebody else: it goes to the surviving id at once."""
+        left = leaving(patient, patient.now, merged.via)
+        self._left(patient, event, left, merged.episodes)
+
+    def _left(
+        self, patient: Patient, event: PatientEvent, left: Leaving, moved_in: dict[str, Episode] | None = None
+    ) -> None:
         self.steps.append(
             Step(patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=MERGED,
-                 position=event.position, leaving=left)
+                 position=event.position, leaving=left, moved_in=moved_in or {})
         )  # fmt: skip
         patient.forget_answers()
-        patient.due = self.folding.forgetting_due(patient)
+        patient.due = forgetting_due(self.plan.catalogue, patient)
         remember(self.plan.book, patient, patient.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from detector.engine import Ward, run
-from detector.events import Encounter, Event, Merged
+from detector.events import Encounter, Event, Merged, Ticked
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import Batch, MergeOut
@@ -33,7 +33,7 @@ def run_with_merges(
         what came out of all of it, and every event that was folded, the handovers among them.
     """
     whole, folded = Batch(), list[Event]()
-    for piece in _up_to_each_merge(events):
+    for piece in _up_to_each_merge(ward, events):
         part = list(piece)
         while part:
             batch = run(plan, ward, part, scorer, ledger)
@@ -53,10 +53,13 @@ def handed_over(one: MergeOut) -> Merged:
     )
 
 
-def _up_to_each_merge(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+def _up_to_each_merge(ward: Ward, events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """Cut behind whatever makes a handover: a merge, and any event of an id that was merged away."""
+    merged = {event.patient_id for event in events if isinstance(event, Encounter) and event.event == "merged"}
+    merged |= {patient_id for patient_id, patient in ward.patients.items() if patient.merged_into is not None}
     start = 0
     for number, event in enumerate(events, 1):
-        if isinstance(event, Encounter) and event.event == "merged":
+        if not isinstance(event, Ticked) and event.patient_id in merged:
             yield events[start:number]
             start = number
     yield events[start:]

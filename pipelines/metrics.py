@@ -40,7 +40,19 @@ PUMPS = ("present", "absent", "explanted", "unknown")
 REJECTED = (*DECODING, *OUTCOMES, "key_mismatch", "partition_mismatch", "offset_out_of_range", "bad_merge")
 SUPPRESSED = ("no_pump", "pump_unknown", "overdose_pattern", "post_restoration")
 KINDS = ("encounter", "pump", "context", "observation", "acknowledgement", "merge")
-IGNORED = ("duplicate", "stay_closed", "no_such_stay", "older_stay", "unknown_baseline", "no_such_alert", "bad_merge")
+IGNORED = (
+    "duplicate",
+    "stay_closed",
+    "no_such_stay",
+    "older_stay",
+    "unknown_baseline",
+    "implausible_baseline",
+    "implausible_weight",
+    "implausible_age",
+    "no_such_alert",
+    "bad_merge",
+    "into_itself",
+)
 CLOSED = ("discharged", "merged", "silent_for_48h", "superseded")
 
 SILENT_AFTER = 2 * HOUR  # a vital sign is stale then (clinical-evidence.md section 5.1)

@@ -74,7 +74,8 @@ class Rule(Struct, frozen=True):
     escalate: tuple[tuple[Severity, str], ...]
     soften: tuple[tuple[Severity, str], ...]
     raise_steps: int
-    raise_unless: str | None
+    raise_spares: tuple[str, ...]
+    raise_spares_when: str | None
     raise_critical_when: str | None
     lower_steps: int
     lower_floor: Severity
@@ -252,13 +253,19 @@ class _Builder:
         escalate = self._side(identity, "escalate", written.escalate, problems)
         soften = self._side(identity, "soften", written.soften, problems)
         raises = typed(RaisesWritten, written.raises, "$.raises", problems) if written.raises is not None else None
+        spares = raises.spares if raises else None
         lowers = typed(LowersWritten, written.lowers, "$.lowers", problems) if written.lowers is not None else None
         suppresses = quiets = None
         if written.suppresses is not None:
             suppresses = typed(WhenWritten, written.suppresses, "$.suppresses", problems)
         if written.quiets is not None:
             quiets = typed(WhenWritten, written.quiets, "$.quiets", problems)
-        for other in (*(lowers.rules if lowers else ()), *(quiets.rules if quiets else ())):
+        named = (
+            *(spares.rules if spares else ()),
+            *(lowers.rules if lowers else ()),
+            *(quiets.rules if quiets else ()),
+        )
+        for other in named:
             if other not in self.named:
                 problems.add("$", f"{other!r} is not a rule{nearest(other, self.named)}")
 
@@ -275,7 +282,8 @@ class _Builder:
             severity=self._severity(written.severity, "$.severity", problems), syndrome=written.syndrome,
             headline=written.headline or written.title, text=written.text, escalate=escalate, soften=soften,
             raise_steps=raises.steps if raises else 0,
-            raise_unless=side("raises.unless", raises.unless if raises else None),
+            raise_spares=spares.rules if spares else (),
+            raise_spares_when=side("raises.spares", spares.when if spares else None),
             raise_critical_when=side("raises.critical_only_when", raises.critical_only_when if raises else None),
             lower_steps=lowers.steps if lowers else 0,
             lower_floor=self._severity(lowers.floor if lowers else None, "$.lowers.floor", problems),

@@ -151,7 +151,7 @@ class ContextEvent:
         if not self.changes:
             return Found(FALSE)
         after = -NEVER if self.within is None else view.now - self.within
-        unreadable = False
+        masked_until: int | None = None
         for fact in reversed(view.context_facts(self.kinds, after)):
             if fact.event not in self.changes:
                 continue
@@ -159,11 +159,11 @@ class ContextEvent:
                 continue
             leaves = NEVER if self.within is None else fact.at + self.within
             if view.note_unreadable(fact.kind):
-                unreadable = True
+                masked_until = leaves if masked_until is None else max(masked_until, leaves)
                 continue
             text = f"{fact.kind} {fact.event}" + (f" {fact.dose:g}" if fact.dose is not None else "")
             return Found(TRUE, leaves, (Cite("context", None, None, fact.at, fact.available_at, text),))
-        return blank("context") if unreadable else Found(FALSE)
+        return blank("context", masked_until) if masked_until is not None else Found(FALSE)
 
 
 class HasCondition:

@@ -138,7 +138,23 @@ class Reads:
                 first = series.at[k] + self.within
                 lines = (cite(view, series, self.signal, k), cite(view, series, self.signal, second, "confirms"))
                 return Found(TRUE, first, lines)
-        return not_found(view, self.signal, series, after, self.within)
+        return self._ask_summaries(view, series, after, low, high) or not_found(
+            view, self.signal, series, after, self.within
+        )
+
+    def _ask_summaries(
+        self, view: View, series: Series, after: int, low: float | None, high: float | None
+    ) -> Found | None:
+        """Hours that are kept as a summary only; it knows no site and no flag. None = none of them satisfies."""
+        if self.sites or self.sites_not or self.flags_not or self.confirm is not None:
+            return None
+        for hour in series.summaries(after):
+            value = hour.high if low is not None else hour.low
+            if (low is None or value >= low) and (high is None or value <= high):
+                unit = view.catalogue.signals[self.signal].unit
+                line = Cite(self.signal, value, unit, hour.start, hour.start, "in this hour")
+                return Found(TRUE, hour.start + self.within, (line,))
+        return None
 
     def _second(self, series: Series, first: int, now: int) -> int | None:
         assert self.confirm is not None

@@ -63,7 +63,8 @@ class Fall:
         for k in series.between(after, view.now):
             if not series.usable[k] or not self.flags_not.isdisjoint(series.meta[k].flags):
                 continue
-            if highest is not None and series.value[k] <= series.value[highest] * (1 - self.fraction) + _TINY:
+            top = series.value[highest] if highest is not None else 0.0
+            if highest is not None and 0 < top and series.value[k] <= top * (1 - self.fraction) + _TINY:
                 found = (highest, k)
             if highest is None or series.value[k] >= series.value[highest]:
                 highest = k
@@ -180,14 +181,22 @@ class Responded:
         series, at = view.series(self.signal), self.event_at(view)
         if series is None or at is None:
             return blank(self.signal)
-        earlier = series.newest(at - self.before, at)
-        if earlier is None or series.newest(at, view.now) is None:
+        since = list(series.summaries(at))  # vitals of more than a day ago are kept by the hour only
+        earlier = self._earlier(series, at)
+        if earlier is None or (not since and series.newest(at, view.now) is None):
             return blank(self.signal)
-        if series.value[earlier] < self.only_from:
+        if earlier < self.only_from:
             return Found(TRUE)
-        limit = series.value[earlier] - self.by + _TINY
-        low = next(series.matching(at, view.now, None, limit), None)
-        return Found(TRUE if low is not None else FALSE)
+        limit = earlier - self.by + _TINY
+        fell = any(hour.low <= limit for hour in since)
+        fell = fell or next(series.matching(at, view.now, None, limit), None) is not None
+        return Found(TRUE if fell else FALSE)
+
+    def _earlier(self, series: Series, at: int) -> float | None:
+        k = series.newest(at - self.before, at)
+        if k is not None:
+            return series.value[k]
+        return next((hour.last for hour in series.summaries(at - self.before) if hour.start + HOUR <= at), None)
 
 
 def _at_site(site: str | None, meta: Meta) -> bool:

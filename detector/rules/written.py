@@ -19,9 +19,16 @@ class To(Struct, frozen=True):
     because: str | None = None
 
 
+class SparesWritten(Struct, frozen=True):
+    """Rules that are not raised under a condition; the others are."""
+
+    rules: tuple[str, ...]
+    when: dict[str, Any]
+
+
 class RaisesWritten(Struct, frozen=True):
     steps: int
-    unless: dict[str, Any] | None = None
+    spares: SparesWritten | None = None
     critical_only_when: dict[str, Any] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from detector.alerts import LIVING, QUIET, RESOLVED, TABLE, Stimulus
@@ -283,3 +284,33 @@ def test_a_merge_told_twice_is_taken_once_and_a_merge_in_one_batch_equals_one_ev
     assert [] == [record for record in again if record.state == "resolved"]
     keys = [(record.alert_id, record.sequence) for record in (*patient.records, *again)]
     assert len(keys) == len(set(keys))
+
+
+def test_an_answer_told_again_later_does_nothing(plan: Plan) -> None:
+    patient = Patient(plan)
+    patient.reads(0, "ck", 6000)
+    answer = Acknowledgement(patient_id="p", alert_id=patient.records[-1].alert_id, action="acknowledge", reason="other",
+                             by="rn", at=T + HOUR, available_at=T + HOUR)  # fmt: skip
+    patient.tell(answer)
+    patient.until(14)
+    before = len(patient.records)
+
+    assert [] == patient.tell(msgspec.structs.replace(answer, available_at=T + 15 * HOUR))
+    assert ["reminded"] == [record.state for record in patient.records[before - 1 :]]
+
+
+def test_the_second_record_of_one_decision_follows_the_first(plan: Plan) -> None:
+    """Raised and answered in one instant: the answer is to the alert as it is then."""
+    patient = Patient(plan)
+    patient.reads(0, "ck", 6000)
+    alert_id = patient.records[-1].alert_id
+    hot = Observation(
+        patient_id="p", code="temp", value=41.6, site="core", effective_at=T + HOUR, available_at=T + HOUR
+    )
+    answer = Acknowledgement(patient_id="p", alert_id=alert_id, action="acknowledge", reason="other", by="rn",
+                             at=T + HOUR, available_at=T + HOUR)  # fmt: skip
+    patient.tell(hot, answer)
+
+    assert [("warning", "raised"), ("critical", "acknowledged")] == [
+        (record.previous_severity, record.state) for record in patient.records[-2:]
+    ]

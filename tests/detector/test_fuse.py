@@ -113,7 +113,7 @@ def test_it_is_not_counted_twice_when_it_made_r_06_true(fused: Fuse) -> None:
     true = ("R-06", "CTX-02", "CTX-02.raises.critical_only_when")
 
     assert "critical" == severity(fused(*true))
-    assert "warning" == severity(fused(*true, "CTX-02.raises.unless"))
+    assert "warning" == severity(fused(*true, "CTX-02.raises.spares"))
 
 
 def test_nothing_goes_above_critical_and_c_13_is_not_raised(fused: Fuse) -> None:

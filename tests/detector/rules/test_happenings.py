@@ -183,3 +183,11 @@ def test_time_since_an_event_lies_between_two_bounds(ask: Ask) -> None:
     assert ("false", "12:00") == ask(when, given, "11:59")[:2]
     assert ("true", "24:00") == ask(when, given, "12:00")[:2]
     assert "false" == ask(when, given, "24:00").truth
+
+
+def test_a_note_that_could_not_be_read_is_unknown_until_its_window_has_passed(ask: Ask) -> None:
+    question = {"context": {"kind": ["spasticity"], "event": ["noted"], "within": "PT12H"}}
+    given = ["0:00 context neuromuscular_block started", "1:00 context spasticity noted"]
+
+    assert ("unknown", "13:00") == (ask(question, given, "2:00").truth, ask(question, given, "2:00").until)
+    assert "false" == ask(question, given, "13:00").truth

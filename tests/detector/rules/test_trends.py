@@ -98,3 +98,7 @@ def test_a_response_is_a_fall_from_the_newest_value_before_the_event(ask: Ask) -
     assert "unknown" == ask(when, ["-1:00 temp 39.0"]).truth
     assert "unknown" == ask(when, ["0:00 pump restored"]).truth
     assert "true" == ask(when, ["-1:00 temp 37.9", "0:00 pump restored", "5:00 temp 37.9"], "5:00").truth
+
+
+def test_nothing_falls_from_zero(ask: Ask) -> None:
+    assert "false" == ask(FALL, ["0:00 plt 0", "1:00 plt 0"], "1:00").truth
