@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from detector.episode import Episode
 from detector.errors import StateError
-from detector.events import EARLIEST, Acknowledgement
+from detector.events import EARLIEST, Acknowledgement, Observation
 from detector.forgetting import summarise
 from detector.hours import Hour
 from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
@@ -60,12 +60,14 @@ class Head(Struct, frozen=True, array_like=True):
     absorbed: dict[str, int]
     merged_into: str | None = None
     merged_at: int = EARLIEST
+    unmatched: tuple[Observation, ...] = ()
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
+    "unmatched",
 )  # fmt: skip
 
 

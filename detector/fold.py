@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NOTHING: frozenset[str] = frozenset()
 STAY = frozenset({"stay"})
+MOST_UNMATCHED = 16
 LOOKS_AHEAD = 16
 """So many observations are needed before 'most look like the future' says that our clock is wrong."""
 
@@ -66,12 +67,14 @@ class Fold:
         name, reading = cleaned
         outcome = versions.put(patient, name, self.series(patient, name), reading)
         if outcome == "ambiguous_correction":
-            return self._refuse(outcome, name, event.position) | changed
+            return self._unmatched(patient, event, name) | changed
         self.ledger.add("observations_total", name, outcome)
-        if outcome in ("accepted", "corrected"):
-            self.ledger.delays.append((name, (event.available_at - event.effective_at) / 1000))
-            return changed | ({name} if outcome == "accepted" else {name, "corrected"})
-        return changed
+        if outcome not in ("accepted", "corrected"):
+            return changed
+        self.ledger.delays.append((name, (event.available_at - event.effective_at) / 1000))
+        return (
+            changed | ({name} if outcome == "accepted" else {name, "corrected"}) | self._repaired(patient, event, name)
+        )
 
     def series(self, patient: Patient, name: str) -> Series:
         """The series of a signal, begun when it is first needed."""
@@ -132,10 +135,29 @@ class Fold:
         patient.ahead = (patient.ahead[0] + ahead, patient.ahead[1] + 1)
         return ahead and not self.clock_is_off(patient.ahead_base)
 
+    def _unmatched(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
+        """A repair that found nothing to repair; its original may yet come in this very instant."""
+        patient.unmatched = (*patient.unmatched, event)[-MOST_UNMATCHED:]
+        return self._refuse("ambiguous_correction", name, event.position)
+
+    def _repaired(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
+        """What repairs that came earlier in this instant do to the reading that came now."""
+        mine = [one for one in patient.unmatched if one.effective_at == event.effective_at and self._names(one) == name]
+        if not mine:
+            return NOTHING
+        patient.unmatched = tuple(one for one in patient.unmatched if one not in mine)
+        ahead, changed = patient.ahead, NOTHING.union(*(self.observation(patient, one) for one in mine))
+        patient.ahead = ahead  # they were counted when they came
+        return changed
+
+    def _names(self, event: Observation) -> str | None:
+        named = name_of(self.catalogue, event)
+        return None if named is None else named.signal
+
     def _withdraw(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
         outcome, gone = versions.withdraw(patient, name, self.series(patient, name), event)
         if outcome == "ambiguous_correction":
-            return self._refuse(outcome, name, event.position)
+            return self._unmatched(patient, event, name)
         self.ledger.add("observations_total", name, outcome)
         return frozenset({gone, "corrected"}) if gone is not None else NOTHING
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
-from detector.events import EARLIEST, Acknowledgement, Condition
+from detector.events import EARLIEST, Acknowledgement, Condition, Observation
 from detector.rules.truth import Found
 from detector.verdict import NOTHING as NOTHING_SAID
 from detector.verdict import Verdicts
@@ -130,6 +130,7 @@ class Patient:
         "suspects",
         "timer",
         "true_rules",
+        "unmatched",
         "unsaved",
         "untils",
         "verdicts",
@@ -156,6 +157,7 @@ class Patient:
         self.next_fact = NEVER
         self.series: dict[str, Series] = {}
         self.versions: dict[str, Version] = {}
+        self.unmatched: tuple[Observation, ...] = ()
         self.suspects: dict[str, tuple[int, float, int]] = {}
         self.ahead = (0, 0)
         self.ahead_base = (0, 0)
@@ -202,4 +204,5 @@ class Patient:
             self.instant = now
             self.memory_base = self.memory
             self.ahead_base = self.ahead
+            self.unmatched = ()
         self.now = max(self.now, now)

@@ -109,3 +109,11 @@ def test_what_is_known_to_be_wrong_goes_as_long_as_it_is_kept(plan: Plan, status
     assert ([200.0] if status == "corrected" else []) == values(plan, told, mended)
     assert [6000.0] == values(plan, told, ck(200, told=late))
     assert late * MINUTE > 72 * HOUR
+
+
+@pytest.mark.parametrize("status", ["corrected", "entered-in-error"])
+def test_a_repair_filed_in_the_instant_of_its_original_works_in_either_order(plan: Plan, status: str) -> None:
+    original, repair = ck(6000, told=5), ck(200 if status == "corrected" else None, told=5, status=status)
+
+    assert values(plan, original, repair) == values(plan, repair, original)
+    assert [6000.0] == values(plan, ck(200, told=4, status="corrected"), original)  # an instant earlier: ambiguous
