@@ -18,8 +18,9 @@ from detector.merging import MERGED, handover
 from detector.patient import Patient
 from detector.plan import Plan
 from detector.records import AlertRecord, LabelGiven, MergeOut, Severity
-from detector.rules.truth import TRUE
-from detector.scoring import Score
+from detector.rules.scored import ask_late, stands_until
+from detector.rules.truth import TRUE, WORDS
+from detector.scoring import Scores
 from detector.steps import Step
 from detector.verdict import Verdict, Verdicts
 from detector.writing import citing, evidence_keys, onset, write
@@ -35,12 +36,16 @@ class Deciding:
         self.labels: list[LabelGiven] = []
         self.merges: list[MergeOut] = []
 
-    def step(self, step: Step, score: Score | None = None) -> None:
-        """Decide at a step of pass 1; timers that were due before it come first."""
+    def step(self, step: Step, scores: Scores | None = None) -> None:
+        """Decide at a step of pass 1; timers that were due before it come first. ``scores`` None = it has no row."""
         patient = step.patient
         self.timers(patient, last_tick_before(step.at))
+        if scores is not None:
+            self._scored(patient, step.at, scores)
         patient.shown = step
-        if not step.decides and step.at > patient.decided_at:
+        turned = self._ask_late(patient, step.at)
+        if not step.decides and not turned and step.at > patient.decided_at:
+            patient.timer = min(patient.timer, self._scores_fade(patient))
             return
         self._begin(patient, step.at)
         if step.corrected:
@@ -60,7 +65,7 @@ class Deciding:
             self._move_in(patient, step)
         if step.leaving is not None:
             self.merges.append(handover(patient, step.leaving))
-        self._decide(patient, self.verdicts(patient, step), step.at, score)
+        self._decide(patient, self.verdicts(patient, step), step.at)
 
     def _move_in(self, patient: Patient, step: Step) -> None:
         """Episodes of a merged patient id move here with their ids; of two of one syndrome the older lives."""
@@ -75,7 +80,7 @@ class Deciding:
             if younger is not None and not younger.resolved:
                 ended = msgspec.structs.replace(younger, state="resolved", resolved=True, reason=MERGED)
                 self.records.append(
-                    write(self.plan, step, None, ended, younger, "resolved", step.at, younger.sequence + 1, None)
+                    write(self.plan, step, None, ended, younger, "resolved", step.at, younger.sequence + 1)
                 )
             patient.base = {**patient.base, key: older}
             patient.episodes = {**patient.episodes, key: older}
@@ -84,15 +89,49 @@ class Deciding:
         """Let time alone move the alerts of a patient, minute by minute where something is due."""
         while patient.timer <= upto:
             at = patient.timer
+            if self._scores_fade(patient) <= at and self._ask_late(patient, at):
+                assert patient.shown is not None
+                self._begin(patient, at)
+                self._decide(patient, self.verdicts(patient, patient.shown), at)
+                continue
             self._begin(patient, at)
-            self._decide(patient, patient.verdicts, at, None)
+            self._decide(patient, patient.verdicts, at)
 
     def wake(self, patient: Patient) -> None:
         """Work out the standing verdicts and the next timer of a patient that was just loaded."""
         step = patient.shown
         assert step is not None
+        self._ask_late(patient, patient.now)
         patient.verdicts = self.verdicts(patient, step)
         patient.timer = self._next_timer(patient, patient.decided_at)
+
+    def _scored(self, patient: Patient, at: int, scores: Scores) -> None:
+        for name, score in scores.items():
+            patient.scores[name] = (at, score)
+            if score.value is None:
+                self.ledger.add("scores_indeterminate_total", name, score.reason or "not_said")
+            else:
+                self.ledger.scores.append((name, score.value))
+
+    def _ask_late(self, patient: Patient, at: int) -> bool:
+        """Answer what reads a score, beside the answers of pass 1; whether a truth changed."""
+        step = patient.shown
+        if not self.plan.book.late or step is None or not step.found:
+            return False
+        answers = ask_late(self.plan.book.late, step.found, patient.scores, at)
+        step.found.update(answers)
+        truths = tuple(found.truth for found in answers.values())
+        turned, patient.late_truths = truths != patient.late_truths, truths
+        if turned:
+            for asked in self.plan.book.late:
+                if asked.rule:
+                    self.ledger.add("rule_evaluations_total", asked.id, WORDS[answers[asked.id].truth])
+        return turned
+
+    def _scores_fade(self, patient: Patient) -> int:
+        """The first whole minute at which a score is not known any more."""
+        due = stands_until(patient.scores) if self.plan.book.late else NEVER
+        return minute_ceil(due) if due < NEVER else NEVER
 
     @staticmethod
     def _begin(patient: Patient, at: int) -> None:
@@ -122,7 +161,7 @@ class Deciding:
                 self.ledger.add("alerts_suppressed_total", reason)
         return Verdicts({**verdicts.by_key, **extra}, verdicts.withheld, verdicts.gate) if extra else verdicts
 
-    def _decide(self, patient: Patient, verdicts: Verdicts, at: int, score: Score | None) -> None:
+    def _decide(self, patient: Patient, verdicts: Verdicts, at: int) -> None:
         step = patient.shown
         assert step is not None
         if patient.ended == MERGED:  # its episodes live on under the surviving id; nothing ended for the reader
@@ -147,14 +186,15 @@ class Deciding:
                 episode = self._open(patient, step, key, verdict, keys, onset(cites, at), at)
             if episode is not None:
                 targets[key] = self._answered(patient, episode, at)
-        self._publish(patient, targets, verdicts, at, score)
+        self._publish(patient, targets, verdicts, at)
         patient.verdicts = verdicts
         patient.timer = self._next_timer(patient, at)
 
-    @staticmethod
-    def _next_timer(patient: Patient, at: int) -> int:
+    def _next_timer(self, patient: Patient, at: int) -> int:
         living = (episode for episode in patient.episodes.values() if not episode.resolved)
         due = min((next_due(e, patient.verdicts.by_key.get(e.key), at) for e in living), default=NEVER)
+        fades = self._scores_fade(patient)
+        due = min(due, fades if fades > at else NEVER)
         return max(minute_ceil(due), minute_ceil(at + 1)) if due < NEVER else NEVER
 
     def _open(
@@ -182,9 +222,7 @@ class Deciding:
                 episode = answer(episode, event, at)
         return episode
 
-    def _publish(
-        self, patient: Patient, targets: dict[str, Episode], verdicts: Verdicts, at: int, score: Score | None
-    ) -> None:
+    def _publish(self, patient: Patient, targets: dict[str, Episode], verdicts: Verdicts, at: int) -> None:
         step = patient.shown
         assert step is not None
         published: dict[str, Episode] = {}
@@ -199,9 +237,7 @@ class Deciding:
             sequence = before.sequence if same and before is not None else 0
             for state in states:
                 sequence += 1
-                self.records.append(
-                    write(self.plan, step, verdicts.by_key.get(key), told, before, state, at, sequence, score)
-                )
+                self.records.append(write(self.plan, step, verdicts.by_key.get(key), told, before, state, at, sequence))
                 if state in ("acknowledged", "snoozed"):
                     self._label(patient, told)
                 before = told  # a second record of one decision follows the first

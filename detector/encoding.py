@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from detector.clock import NEVER
 from detector.episode import Episode
 from detector.errors import StateError
 from detector.events import EARLIEST, Acknowledgement, Observation
@@ -21,6 +22,7 @@ from detector.forgetting import summarise
 from detector.hours import Hour
 from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
 from detector.reading import Meta, Reading
+from detector.scoring import Score
 
 if TYPE_CHECKING:
     from detector.fold import Fold
@@ -61,13 +63,18 @@ class Head(Struct, frozen=True, array_like=True):
     merged_into: str | None = None
     merged_at: int = EARLIEST
     unmatched: tuple[Observation, ...] = ()
+    learned: dict[str, list[float]] = {}
+    learn_due: int = NEVER
+    learned_at: int = 0
+    score_due: int = NEVER
+    scores: dict[str, tuple[int, Score]] = {}
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
-    "unmatched",
+    "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores",
 )  # fmt: skip
 
 

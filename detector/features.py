@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import log, log2
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector.clock import DAY, HOUR
 from detector.rules.view import View
 from detector.scoring import FeatureRow
 from detector.windows import Series
+
+if TYPE_CHECKING:
+    from detector.catalogue.signals import Catalogue
+    from detector.patient import Patient
+    from detector.plan import Plan
 
 Operator = Callable[[Series, int, int], float | None]
 """(series, after, now) -> what holds over (after, now]; None = not known."""
@@ -137,10 +142,28 @@ class Feature(NamedTuple):
         return f"{self.signal}_{self.operator}_{self.within // HOUR}h"
 
 
-def feature_row(features: tuple[Feature, ...], view: View) -> FeatureRow:
+RECENT = 2 * HOUR
+"""What a learner compares with a patient's habits: the readings of so long (the staleness of vitals)."""
+
+
+def vitals_between(catalogue: Catalogue, patient: Patient, after: int, upto: int) -> dict[str, list[float]]:
+    """The usable readings of each vital sign in (after, upto]; a signal without one is left out."""
+    found = {}
+    for name, series in patient.series.items():
+        if catalogue.signals[name].is_vital:
+            values = [series.value[k] for k in series.between(after, upto) if series.usable[k]]
+            if values:
+                found[name] = values
+    return found
+
+
+def feature_row(plan: Plan, view: View) -> FeatureRow:
     """The row of a patient at the view's now."""
     values: dict[str, float] = {}
-    for feature in features:
+    if plan.learner is not None:
+        recent = vitals_between(view.catalogue, view.patient, view.now - RECENT, view.now)
+        values.update(plan.learner.read(view.patient.learned, recent))
+    for feature in plan.features:
         series = view.series(feature.signal)
         if series is None:
             continue

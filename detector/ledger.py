@@ -15,18 +15,20 @@ METRICS: dict[str, tuple[str, ...]] = {
     "rule_evaluations_total": ("rule", "truth"),
     "stays_closed_total": ("reason",),
     "events_ignored_total": ("kind", "reason"),
+    "scores_indeterminate_total": ("model", "reason"),
 }
 """Every count the core keeps, with its labels in order."""
 
 
 class Ledger:
-    """Counts by key, and the delays of accepted observations in seconds (effective -> available)."""
+    """Counts by key, the delays of accepted observations in seconds (effective -> available), and scores by model."""
 
-    __slots__ = ("counts", "delays")
+    __slots__ = ("counts", "delays", "scores")
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.delays: list[tuple[str, float]] = []
+        self.scores: list[tuple[str, float]] = []
 
     def add(self, *key: str) -> None:
         """Count one under ``(metric, label value, ...)``."""

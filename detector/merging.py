@@ -66,6 +66,7 @@ def leaving(patient: Patient, available_at: int, via: tuple[str, ...] = ()) -> L
     patient.series, patient.versions, patient.suspects = {}, {}, {}
     patient.pump, patient.context, patient.running, patient.next_fact = [], [], {}, NEVER
     patient.memory, patient.memory_base = {}, {}
+    patient.learned = {}
     patient.stay = patient.silent_stay = None
     patient.unsaved, patient.saved_segments = [], STORE_WHOLE
     return left
@@ -118,6 +119,8 @@ def absorb(folding: Fold, patient: Patient, event: Merged) -> Absorbed:
     for known in other.context:
         add_context(patient, known)
     refresh_facts(patient)
+    if not patient.learned:
+        patient.learned, patient.learned_at = other.learned, other.learned_at
     for name, mark in other.suspects.items():
         patient.suspects[name] = max(mark, patient.suspects.get(name, mark))
     for memory in (patient.memory, patient.memory_base):

@@ -15,6 +15,7 @@ from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
 from detector.events import EARLIEST, Acknowledgement, Condition, Observation
 from detector.rules.truth import Found
+from detector.scoring import Learned, Score
 from detector.verdict import NOTHING as NOTHING_SAID
 from detector.verdict import Verdicts
 from detector.windows import Series
@@ -109,6 +110,10 @@ class Patient:
         "episodes",
         "found",
         "instant",
+        "late_truths",
+        "learn_due",
+        "learned",
+        "learned_at",
         "looked",
         "memory",
         "memory_base",
@@ -123,6 +128,8 @@ class Patient:
         "pump",
         "running",
         "saved_segments",
+        "score_due",
+        "scores",
         "series",
         "shown",
         "silent_stay",
@@ -168,6 +175,10 @@ class Patient:
         self.memory: dict[str, Memo] = {}
         self.memory_base: dict[str, Memo] = {}
         self.due = NEVER
+        self.learned: Learned = {}
+        self.learn_due = self.anchor + 2 * HOUR
+        self.learned_at = self.anchor
+        self.score_due = NEVER
         self.looked: tuple[str, tuple[Suspect, ...], bool] = ("unknown", (), False)
         # the episodes, pass 2
         self.base: dict[str, Episode] = {}
@@ -181,6 +192,8 @@ class Patient:
         self.shown: Step | None = None
         self.prompted: tuple[str, int] | None = None
         self.timer = NEVER
+        self.scores: dict[str, tuple[int, Score]] = {}
+        self.late_truths: tuple[int, ...] = ()
         # what the store does not have yet
         self.unsaved: list[tuple[object, ...]] = []
         self.saved_segments = 0
@@ -188,7 +201,7 @@ class Patient:
     def forget_answers(self) -> None:
         """Nothing is asked while no stay is open."""
         self.found, self.untils = {}, []
-        self.asked_due = self.due = NEVER
+        self.asked_due = self.due = self.score_due = NEVER
         self.true_rules = 0
         self.looked = ("unknown", (), False)
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from detector.clock import NEVER, minute_ceil
+from detector.clock import DAY, HOUR, NEVER, minute_ceil
 from detector.episode import Episode
 from detector.errors import InputError
 from detector.events import Acknowledgement, Context, Encounter, Merged, Observation, PatientEvent, Pump
 from detector.facts import refresh_facts
-from detector.features import feature_row
+from detector.features import feature_row, vitals_between
 from detector.fold import Fold
 from detector.forgetting import forgetting_due, hour_passed
 from detector.ledger import Ledger
 from detector.merging import MERGED, Absorbed, Leaving, absorb, leaving
 from detector.patient import Patient
-from detector.plan import CLOSE_AFTER, QUALITY_FOR, Plan
+from detector.plan import CLOSE_AFTER, QUALITY_FOR, SCORE_EVERY, Plan
 from detector.records import Rejected
 from detector.rules.asking import Moved, ask, remember
 from detector.rules.happenings import pump_status
+from detector.rules.truth import TRUE
 from detector.rules.view import View
+from detector.scoring import FeatureRow
 from detector.stays import close
 from detector.steps import Step, Suspect
 
@@ -42,11 +44,13 @@ class Picture:
             if at > upto:
                 return
             patient.begin(at)
+            self._learn(patient)
             self._look(patient, set(), None)
 
     def fold(self, patient: Patient, event: PatientEvent, at: int) -> None:
         """Fold one event at the patient's now (time never goes back)."""
         patient.begin(at)
+        self._learn(patient)
         changed: set[str] = set()
         closes: str | None = None
         answer: Acknowledgement | None = None
@@ -92,6 +96,7 @@ class Picture:
         moved_in: dict[str, Episode] | None = None,
     ) -> None:  # fmt: skip
         """Ask what may have changed since the last look, and keep a step when an answer did."""
+        came = bool(changed)
         if patient.now >= patient.next_hour:
             changed |= hour_passed(self.plan.catalogue, patient)
         if patient.next_fact <= patient.now:
@@ -107,20 +112,55 @@ class Picture:
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         moved = ask(self.plan.book, view, changed, self.ledger)
         suspects, quality_due = self._suspects(patient)
-        patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due)
+        row = self._row(patient, view, came=came)
+        patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due)
         clock_off = self.folding.clock_is_off(patient.ahead_base)
         looked = (pump_status(view), suspects, clock_off)
         decides = (
             moved == Moved.ANSWERS or answer is not None or changed & {"stay", "corrected"} or looked != patient.looked
         )
-        if decides or moved:
+        if decides or moved or row is not None:
             patient.looked = looked
-            step = self._step(patient, view, changed, event, answer, suspects, clock_off=clock_off)
+            step = self._step(patient, changed, event, answer, suspects, clock_off=clock_off)
+            step.row = row
             step.moved_in = moved_in or {}
             step.decides = bool(decides)
             if decides and patient.true_rules:
                 step.points = tuple((name, term.total(view)[0]) for name, term in self.plan.book.scores)
             self.steps.append(step)
+
+    def _learn(self, patient: Patient) -> None:
+        """Tell the learner of each hour that is over, one hour later: by then most of it is filed.
+
+        It happens before anything of the present instant is folded, so the order within an instant cannot matter.
+        """
+        learner = self.plan.learner
+        if learner is None or patient.now < patient.learn_due:
+            return
+        while patient.learn_due <= patient.now:
+            start = patient.learn_due - 2 * HOUR
+            readings = vitals_between(self.plan.catalogue, patient, start - 1, start + HOUR - 1)
+            if readings:
+                hours = (start - patient.learned_at) / HOUR if patient.learned else 1.0
+                patient.learned = learner.learn(patient.learned, hours, readings)
+                patient.learned_at = start
+            patient.learn_due += HOUR
+            if not readings and patient.now - patient.learn_due > 30 * DAY:  # nobody was here for long
+                patient.learn_due += (patient.now - patient.learn_due) // HOUR * HOUR
+
+    def _row(self, patient: Patient, view: View, *, came: bool) -> FeatureRow | None:
+        """The row of a gated patient, at the end of each half hour in which something came."""
+        if not self.plan.features or patient.found[self.plan.book.gate].truth != TRUE:
+            patient.score_due = NEVER
+            return None
+        row = None
+        if patient.score_due <= patient.now:
+            patient.score_due = NEVER
+            row = feature_row(self.plan, view)
+        if came and patient.score_due == NEVER:
+            slots = (patient.now - patient.anchor) // SCORE_EVERY + 1
+            patient.score_due = patient.anchor + slots * SCORE_EVERY
+        return row
 
     def wake(self, patient: Patient) -> None:
         """Ask everything of a patient that was just loaded, at its own now; nothing is decided by it."""
@@ -133,13 +173,15 @@ class Picture:
         ask(self.plan.book, view, set(), self.ledger)
         patient.memory = memory
         suspects, quality_due = self._suspects(patient)
-        patient.due = min(patient.due, patient.next_fact, patient.stay.newest_at + CLOSE_AFTER, quality_due)
+        patient.due = min(
+            patient.due, patient.next_fact, patient.stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due
+        )
         clock_off = self.folding.clock_is_off(patient.ahead_base)
         patient.looked = (pump_status(view), suspects, clock_off)
-        patient.shown = self._step(patient, view, set(), None, None, suspects, clock_off=clock_off)
+        patient.shown = self._step(patient, set(), None, None, suspects, clock_off=clock_off)
 
     def _step(
-        self, patient: Patient, view: View, changed: set[str], event: PatientEvent | None,
+        self, patient: Patient, changed: set[str], event: PatientEvent | None,
         answer: Acknowledgement | None, suspects: tuple[Suspect, ...], *, clock_off: bool,
     ) -> Step:  # fmt: skip
         return Step(
@@ -147,7 +189,6 @@ class Picture:
             suspects=suspects, clock_off=clock_off,
             corrected=frozenset(changed - {"corrected"}) if "corrected" in changed else frozenset(),
             acknowledgement=answer, position=event.position if event is not None else None,
-            row=feature_row(self.plan.features, view) if self.plan.features else None,
         )  # fmt: skip
 
     def _suspects(self, patient: Patient) -> tuple[tuple[Suspect, ...], int]:

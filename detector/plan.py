@@ -15,6 +15,7 @@ from detector.clock import HOUR
 from detector.errors import ConfigError
 from detector.features import Feature
 from detector.rules.book import RuleBook, build_book
+from detector.scoring import Learner
 
 PUBLIC_KEY = b"itbwatch demonstration and replay; not a secret"
 """The identity key of demo and replay: ids must be equal wherever the same data are replayed. A site sets its own."""
@@ -25,11 +26,16 @@ REMIND_AFTER = 12 * HOUR
 SILENCE = 12 * HOUR
 CLOSE_AFTER = 48 * HOUR
 QUALITY_FOR = 24 * HOUR
+SCORE_EVERY = HOUR // 2
 """Dwell times of the life cycle (DESIGN.md 4.1 and 4.6), all [D]: chosen by design, to be tuned by evaluation."""
 
 
 class Plan(Struct, frozen=True):
-    """What the engine is given. Two plans with one digest decide alike."""
+    """What the engine is given. Two plans with one digest decide alike.
+
+    ``models`` maps each model's name to its version, ``features`` are the columns of the rows that are scored (none =
+    nothing is scored), ``learner`` keeps numbers of its own for each patient.
+    """
 
     catalogue: Catalogue
     book: RuleBook
@@ -38,6 +44,7 @@ class Plan(Struct, frozen=True):
     rules_version: str
     models: dict[str, str] = {}
     features: tuple[Feature, ...] = ()
+    learner: Learner | None = None
 
     def __repr__(self) -> str:
         """Short, and without the key."""
@@ -65,6 +72,8 @@ def build_plan(
     code_map: Mapping[str, Named] | None = None,
     convert_suspects: frozenset[str] = frozenset(),
     models: Mapping[str, str] | None = None,
+    features: tuple[Feature, ...] = (),
+    learner: Learner | None = None,
 ) -> Plan:
     """Build the plan from parsed files: ``signals.yaml`` and the rule files by name.
 
@@ -76,10 +85,10 @@ def build_plan(
     known = json.dumps(
         [signals, dict(sorted(rules.items())), pump_register_complete, sorted((code_map or {}).items()),
             sorted(convert_suspects),
-         sorted((models or {}).items())],
+         sorted((models or {}).items()), [feature.name for feature in features]],
         sort_keys=True, default=str, separators=(",", ":"),
     )  # fmt: skip
     if not identity_key:
         raise ConfigError(["identity key: it is empty; expected at least one byte"])
     digest = hashlib.sha256(known.encode()).hexdigest()
-    return Plan(catalogue, book, identity_key, digest, book.version, dict(models or {}))
+    return Plan(catalogue, book, identity_key, digest, book.version, dict(models or {}), features, learner)

@@ -1,4 +1,9 @@
-"""The port a model comes in by. The engine calls it once per batch with every row; models live outside the core."""
+"""The ports a model comes in by; models live outside the core.
+
+A *scorer* is called once per batch with every row. A *learner* keeps a few plain numbers per patient; it is told of
+each hour of readings once, in order, and its state is stored with the patient. Both are pure: what they answer depends
+on readings and times only, never on a decision, on the clock or on who else is in the batch.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+
+Learned = dict[str, list[float]]
+"""What a learner remembers of one patient: plain numbers by name, at most 2 kB of them."""
+
+Readings = Mapping[str, Sequence[float]]
+"""The usable readings of each vital sign in some span, ordered by (time, value)."""
 
 
 class FeatureRow(Struct, frozen=True):
@@ -17,29 +28,43 @@ class FeatureRow(Struct, frozen=True):
 
 
 class Score(Struct, frozen=True):
-    """A model's answer. ``value`` None = indeterminate, and ``reason`` says why; a number is rounded to 1e-6."""
+    """A model's answer. ``value`` None = indeterminate, and ``reason`` says why; a number is rounded to 1e-6.
+
+    ``because`` are the features that moved it most, each with how far (in the model's own unit), strongest first.
+    """
 
     value: float | None
     reason: str | None = None
+    because: tuple[tuple[str, float], ...] = ()
+
+
+Scores = Mapping[str, Score]
+"""The answers of all models on one row, by the name that rules use (``withdrawal``, ``joint``, ...)."""
 
 
 class Scorer(Protocol):
     """Scores many rows at once; answers in the order of the rows, one each.
 
-    ``names`` maps model name -> version (it is written into every record's provenance). A scorer must be pure:
-    equal rows give equal scores, whatever else is in the batch.
+    A scorer must be pure: equal rows give equal scores, whatever else is in the batch.
     """
 
-    @property
-    def names(self) -> Mapping[str, str]: ...
+    def score(self, rows: Sequence[FeatureRow]) -> Sequence[Scores]: ...
 
-    def score(self, rows: Sequence[FeatureRow]) -> Sequence[Score]: ...
+
+class Learner(Protocol):
+    """Learns one patient's own habits, hour by hour."""
+
+    def learn(self, learned: Learned, hours: float, readings: Readings) -> Learned:
+        """What is remembered after one more hour of readings; ``hours`` have passed since the hour before it."""
+        ...
+
+    def read(self, learned: Learned, recent: Readings) -> Mapping[str, float]:
+        """Features of the readings of the last two hours against what is remembered; nothing while it warms up."""
+        ...
 
 
 class NoScorer:
     """No model is configured: every row is indeterminate, and says so."""
 
-    names: Mapping[str, str] = {}
-
-    def score(self, rows: Sequence[FeatureRow]) -> Sequence[Score]:
-        return [Score(None, "no model configured")] * len(rows)
+    def score(self, rows: Sequence[FeatureRow]) -> Sequence[Scores]:
+        return [{}] * len(rows)

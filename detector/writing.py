@@ -14,12 +14,14 @@ from detector.fuse import HYPERPYREXIA, OVERDOSE, QUALITY, QUERY, TECHNICAL, WIT
 from detector.plan import Plan
 from detector.records import AlertRecord, Differential, Evidence, Gate, Provenance
 from detector.rules.book import Shown
+from detector.rules.scored import SCORE, STANDS
 from detector.rules.truth import TRUE, Cite
-from detector.scoring import Score
 from detector.steps import Step
 from detector.verdict import Verdict
 
 MOST_LINES = 40
+WITHDRAWAL_SCORE = "withdrawal"
+"""The score that a record carries; the others are evidence only."""
 NEWEST = "newest"
 """Stands for the rule of an evidence line that no rule cites: the newest value of a signal of the panel."""
 
@@ -52,7 +54,7 @@ def evidence_keys(plan: Plan, cites: dict[str, tuple[Cite, ...]]) -> dict[str, t
         mine: dict[str, None] = {}
         for line in lines:
             signal = plan.catalogue.signals.get(line.signal)
-            lasting = signal is None or signal.is_lab
+            lasting = line.signal != SCORE and (signal is None or signal.is_lab)
             mine[f"{line.signal}@{line.effective_at}={line.value}" if lasting else line.signal] = None
         keys[rule] = tuple(mine)
     return keys
@@ -66,7 +68,7 @@ def onset(cites: dict[str, tuple[Cite, ...]], now: int) -> int | None:
 
 def write(
     plan: Plan, step: Step, verdict: Verdict | None, episode: Episode, before: Episode | None, state: str, at: int,
-    sequence: int, score: Score | None,
+    sequence: int,
 ) -> AlertRecord:  # fmt: skip
     """One record of an alert at an instant; ``before`` is the alert as it was last published (None = not yet)."""
     cites = citing(step, verdict, episode.key)
@@ -86,17 +88,28 @@ def write(
         onset_at=rfc3339(min(since if since is not None else episode.onset_at or at, at)),
         headline=_headline(plan, episode, verdict),
         evidence=tuple(_evidence(cites, _panel(plan, step, episode, cites))),
-        missing=_texts(step, plan.book.missing) if episode.syndrome == WITHDRAWAL else (),
+        missing=(*_texts(step, plan.book.missing), *_indeterminate(step, at)) if episode.syndrome == WITHDRAWAL else (),
         against=_against(plan, step, verdict, episode),
         differentials=_differentials(plan, step, verdict, episode),
         checks=_texts(step, plan.book.checks) if episode.syndrome in (WITHDRAWAL, OVERDOSE, HYPERPYREXIA) else (),
-        score=score.value if score is not None else None,
+        score=_score(step, at),
         gate=Gate(step.pump, _interruption(step)),
         provenance=Provenance(
             plan.digest, plan.rules_version, plan.models, (step.position,) if step.position is not None else ()
         ),
         unit=step.stay.unit if step.stay is not None else episode.unit,
     )
+
+
+def _score(step: Step, at: int) -> float | None:
+    known = step.patient.scores.get(WITHDRAWAL_SCORE)
+    return known[1].value if known is not None and known[0] + STANDS > at else None
+
+
+def _indeterminate(step: Step, at: int) -> Iterator[str]:
+    known = step.patient.scores.get(WITHDRAWAL_SCORE)
+    if known is not None and known[1].value is None and known[0] + STANDS > at:
+        yield f"withdrawal score: indeterminate, {known[1].reason}"
 
 
 def _reason(state: str, episode: Episode, verdict: Verdict | None) -> str:

@@ -19,6 +19,7 @@ from detector.events import CONTEXT_KINDS
 from detector.records import SEVERITIES, Severity, Syndrome
 from detector.rules.compiling import Compiler
 from detector.rules.logic import Points
+from detector.rules.scored import SCORE
 from detector.rules.truth import TRUE, UNKNOWN, Found, Term
 from detector.rules.view import Masks, View
 from detector.rules.words import TableRow
@@ -106,10 +107,13 @@ class Shown(Struct, frozen=True):
 
 
 class RuleBook(Struct, frozen=True):
-    """Everything the rule files say. ``asked`` is in the order in which it must be asked."""
+    """Everything the rule files say. ``asked`` is in the order in which it must be asked; ``late`` is asked in pass 2,
+    because it reads a score.
+    """
 
     version: str
     asked: tuple[Asked, ...]
+    late: tuple[Asked, ...]
     index: Index
     rules: dict[str, Rule]
     caps: tuple[Cap, ...]
@@ -205,7 +209,7 @@ class _Builder:
         rules = {identity: self._rule(file, rule) for identity, (file, rule) in self.written.items()}
         caps, masks = self._guards()
         bedside = self._bedside()
-        ordered = self._ordered()
+        ordered, late = self._apart(self._ordered())
         remembered = frozenset().union(*(_remembered(asked.term) for asked in ordered)) if ordered else frozenset()
         if "CTX-01" not in rules:
             self.lines.append("CTX-01.yaml $: expected the rule of the pump gate")
@@ -214,7 +218,7 @@ class _Builder:
         version = str(self._mapping("definitions.yaml").get("version", ""))
         self.tables_for_rules["run_gaps"] = {asked.id: asked.run_gap for asked in ordered if asked.run_gap}
         return RuleBook(
-            version=version, asked=tuple(ordered), index=_index(ordered), rules=rules, caps=caps, masks=masks, tables=self.tables_for_rules,
+            version=version, asked=tuple(ordered), late=tuple(late), index=_index(ordered), rules=rules, caps=caps, masks=masks, tables=self.tables_for_rules,
             remembered=remembered, run_gaps={a.id: a.run_gap for a in ordered if a.run_gap}, gate="CTX-01", **bedside,
         )  # fmt: skip
 
@@ -415,6 +419,23 @@ class _Builder:
         for identity in self.asked:
             visit(identity)
         return list(done.values())
+
+    def _apart(self, ordered: list[Asked]) -> tuple[list[Asked], list[Asked]]:
+        """What can be asked in pass 1, and what reads a score, itself or through a rule it names."""
+        first: list[Asked] = []
+        late: dict[str, Asked] = {}
+        for asked in ordered:
+            if SCORE not in asked.needs and not any(f"rule:{identity}" in asked.needs for identity in late):
+                first.append(asked)
+                continue
+            late[asked.id] = asked
+            windows = sorted(need for need in asked.needs if need != SCORE and not need.startswith("rule:"))
+            if windows or asked.display or asked.run_gap:
+                self.lines.append(
+                    f"{asked.id} $.when: reads a score and also {', '.join(windows) or 'is shown or remembered'}; expected"
+                    " scores and rules only: put the rest into a definition and name it"
+                )
+        return first, list(late.values())
 
 
 def _index(ordered: list[Asked]) -> Index:

@@ -29,6 +29,7 @@ from detector.rules.logic import All, AtLeast, Not, NotKnown, Points
 from detector.rules.logic import Any as AnyOf
 from detector.rules.memory import RuleBegan, RuleHeld, RuleIs, RuleWas
 from detector.rules.readings import BaseUnknown, Every, NoReading, Op, Reads, Threshold
+from detector.rules.scored import Scored
 from detector.rules.trends import Fall, Grows, Range, Responded, Rise, Swing
 from detector.rules.truth import Term
 from detector.rules.view import View
@@ -50,6 +51,7 @@ from detector.rules.words import (
     Reading,
     RespondedArgs,
     RiseArgs,
+    ScoreArgs,
     SwingArgs,
     UrineArgs,
     Value,
@@ -91,6 +93,7 @@ class Compiler:
             "held": self._held,
             "began": self._began,
             "kidney_injury": self._kidney,
+            "score": self._score,
             "urine_below": self._urine,
         }
 
@@ -273,6 +276,10 @@ class Compiler:
         if args is None or not self._signal(args.signal, path):
             return None
         return NoReading(args.signal, self._duration(args.within, path))
+
+    def _score(self, data: object, path: str) -> Term | None:
+        args = typed(ScoreArgs, data, path, self.problems)
+        return None if args is None else Scored(args.name, args.at_least)
 
     def _kidney(self, data: object, path: str) -> Term | None:
         args = typed(KidneyArgs, data, path, self.problems)

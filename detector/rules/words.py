@@ -153,6 +153,11 @@ class BeganArgs(Struct, frozen=True):
     within: str
 
 
+class ScoreArgs(Struct, frozen=True):
+    name: str
+    at_least: float
+
+
 class KidneyArgs(Struct, frozen=True):
     stage: Literal[1, 2, 3]
 

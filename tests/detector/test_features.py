@@ -1,6 +1,7 @@
 """Window operators as a model sees them: on irregular data, and absent where nothing is known."""
 
 import pytest
+from msgspec import structs
 
 from detector.catalogue.strict import Problems
 from detector.clock import DAY, HOUR
@@ -18,7 +19,8 @@ def row(
     bed = Bed(plan, read_course(plan.catalogue, about or {}, [("", line) for line in given], "$", Problems("")))
     bed.until(instant(at))
     patient = bed.ward.patients[PATIENT]
-    found = feature_row(features, View(plan.catalogue, plan.book.masks, {}, patient, instant(at)))
+    view = View(plan.catalogue, plan.book.masks, {}, patient, instant(at))
+    found = feature_row(structs.replace(plan, features=features), view)
     assert (PATIENT, instant(at)) == (found.patient_id, found.at)
     return dict(found.values)
 
