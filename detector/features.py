@@ -130,8 +130,15 @@ in the window. ``fall_from_baseline`` is a share: 0.6 = the value lost 60 % of w
 """
 
 
+SAID = "said"
+"""1 where a treatment runs, or a treatment or note of that kind began in the window, else 0: notes are written when
+something is seen, so none is not unknown (as the rules read them)."""
+
+
 class Feature(NamedTuple):
-    """One column: ``{signal}_{operator}_{hours}h``. ``operator`` is of ``OPERATORS`` or of ``FROM_BASE``."""
+    """One column: ``{signal}_{operator}_{hours}h``. ``operator`` is of ``OPERATORS``, of ``FROM_BASE``, or ``SAID``;
+    for that the signal is a kind of context.
+    """
 
     signal: str
     operator: str
@@ -164,6 +171,9 @@ def feature_row(plan: Plan, view: View) -> FeatureRow:
         recent = vitals_between(view.catalogue, view.patient, view.now - RECENT, view.now)
         values.update(plan.learner.read(view.patient.learned, recent))
     for feature in plan.features:
+        if feature.operator == SAID:
+            values[feature.name] = _said(feature, view)
+            continue
         series = view.series(feature.signal)
         if series is None:
             continue
@@ -171,6 +181,13 @@ def feature_row(plan: Plan, view: View) -> FeatureRow:
         if value is not None:
             values[feature.name] = value
     return FeatureRow(view.patient.patient_id, view.now, values)
+
+
+def _said(feature: Feature, view: View) -> float:
+    if feature.signal in view.patient.running:
+        return 1.0
+    told = view.context_facts(frozenset({feature.signal}), view.now - feature.within)
+    return float(any(fact.event != "stopped" for fact in told))
 
 
 def _value(feature: Feature, series: Series, view: View) -> float | None:
