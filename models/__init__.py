@@ -1,1 +1,1 @@
-"""Scorers behind the port of ``detector.scoring``: they come with a later release. Nothing here is loaded yet."""
+"""Scorers behind the ports of ``detector.scoring``: a personal baseline, a joint anomaly and a withdrawal score."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from detector.catalogue.signals import Catalogue
 from detector.catalogue.strict import Problems, typed
@@ -456,3 +456,16 @@ def _remembered(term: Any) -> frozenset[str]:
     inner = [getattr(term, "term", None), getattr(term, "condition", None), *getattr(term, "terms", ())]
     inner += [item[2] for item in getattr(term, "items", ())]
     return frozenset(found).union(*(_remembered(one) for one in inner if one is not None))
+
+
+def only(book: RuleBook, identity: str) -> RuleBook:
+    """The book with one question, and what it names, as all there is to ask."""
+    by_id = {asked.id: asked for asked in book.asked}
+    wanted, pending = set(), [identity]
+    while pending:
+        asked = by_id[pending.pop()]
+        if asked.id not in wanted:
+            wanted.add(asked.id)
+            pending += [need.removeprefix("rule:") for need in asked.needs if need.startswith("rule:")]
+    kept = [asked for asked in book.asked if asked.id in wanted]
+    return structs.replace(book, asked=tuple(kept), late=(), index=_index(kept), remembered=frozenset(), scores=())
