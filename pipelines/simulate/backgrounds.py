@@ -152,7 +152,8 @@ def _drift(table: pl.DataFrame, start: int, hours: float, rng: np.random.Generat
         rows = codes == _LOINC[name]
         moved = values[rows] + np.interp(at[rows], grid, curve)
         values[rows] = np.round(moved, _DECIMALS.get(name, 0))
-    return table.with_columns(pl.Series("value", values, dtype=pl.Float64))
+    # a text has no number: numpy has only NaN for that, an event has null
+    return table.with_columns(pl.Series("value", values, dtype=pl.Float64).fill_nan(None))
 
 
 IMPLANTED_BEFORE = 365 * DAY
