@@ -1,14 +1,20 @@
-"""A CK for no reason of ours, where a data set has none: else "CK was measured" alone would give every course away."""
+"""What any stay has for no reason of ours: a CK now and then, and what a hospital writes of everybody.
+
+Where a data set has none of it, its mere presence would give every injected course away; so twins get the same.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from detector.clock import HOUR, MINUTE
+from detector.events import Context
 from pipelines.simulate.backgrounds import Background
 from pipelines.simulate.body import SHAPES
-from pipelines.simulate.charting import Extra, catalogue, filed
+from pipelines.simulate.charting import Extra, Record, catalogue, filed
 from pipelines.simulate.distributions import Draws, generator
 from pipelines.simulate.rows import extra_rows
 
@@ -36,3 +42,37 @@ def with_incidental_ck(background: Background, seed: int) -> pl.DataFrame:
         at += int(hours * HOUR)
     more = extra_rows(rows, table, (background.patient_id, background.stay_id))
     return pl.concat([table, more]).sort("effective_at", "available_at", "code", "row")
+
+
+def incidental_context(
+    background: Background, seen: Record, patient_id: str, seed: int, *, with_tone: bool, last: int
+) -> list[Context]:
+    """Treatments and notes that the stay has without a course, up to ``last`` (ms UTC).
+
+    ``seen`` is the stay as it was before any course: what is given for fever is given for its own fever.
+    """
+    rng = generator(seed, background.stay_id, "incidental context")
+    draws = Draws(rng, SHAPES["follow"])
+    out: list[Context] = []
+    for written in SHAPES["incidental_context"]:
+        happens, share, delay = draws.happens(written), float(rng.random()), float(rng.uniform(0.2, 4))
+        lasts = draws.free(written["stopped_h"]) if "stopped_h" in written else None
+        filed_after = [filed("score", 0, rng), filed("score", 0, rng)]
+        at: float | None = background.first + share * (background.last - background.first)
+        if "when" in written:
+            ((condition, limit),) = written["when"].items()
+            signal, _, side = condition.partition("_")
+            rows = seen.of(signal)
+            reached = seen.value[rows] >= limit if side == "from" else seen.value[rows] < limit
+            times = seen.at[rows][reached]
+            at = float(times[int(share * len(times))]) + delay * HOUR if len(times) else None
+        if not happens or at is None or (written.get("tone") and not with_tone):
+            continue
+        for event, hours, late in ((written["event"], 0.0, filed_after[0]), ("stopped", lasts, filed_after[1])):
+            if hours is None or at + hours * HOUR > last:
+                continue
+            instant = int(at + hours * HOUR)
+            instant -= instant % MINUTE
+            known: dict[str, Any] = {"kind": written["kind"], "event": event}
+            out.append(Context(patient_id=patient_id, at=instant, available_at=instant + late, **known))
+    return out

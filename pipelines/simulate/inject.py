@@ -21,7 +21,7 @@ from pipelines.simulate.backgrounds import Background, unsuitable
 from pipelines.simulate.body import GENERATORS, LONGEST_H, Course, course
 from pipelines.simulate.charting import Extra, Nursing, Record, changed, filed, laboratory_noise, nursing
 from pipelines.simulate.distributions import generator
-from pipelines.simulate.incidental import with_incidental_ck
+from pipelines.simulate.incidental import incidental_context, with_incidental_ck
 from pipelines.simulate.orders import extra_temperatures, first_seen, ordered
 from pipelines.simulate.rows import record_of, rewritten
 from pipelines.simulate.truth import Truth, bedside_visible, earliest, multiplied, organ_failure
@@ -107,6 +107,7 @@ def inject(
     said = generator(*key, "said")
     context = [_context(patient, onset + int(hour * HOUR), one, said) for hour, one in made.context]
     context += _notes(patient, told)
+    context += incidental_context(background, before, patient, seed, with_tone=with_tone, last=last)
     context = sorted((one for one in context if one.at <= last), key=lambda one: one.available_at)
     return Injected(
         observations=rewritten(table, before, values, extra, (patient, stay)),
@@ -129,9 +130,10 @@ def twin(background: Background, *, seed: int, with_tone: bool = True, suffix: s
     rng = generator(seed, background.stay_id, TWIN, "tone")
     told = nursing(background.first, background.last, None, None, rng) if with_tone else Nursing()
     seen = record_of(table)
+    incidental = incidental_context(background, seen, patient, seed, with_tone=with_tone, last=background.last)
     return Injected(
         observations=rewritten(table, seen, seen.value, told.grades, (patient, stay)),
-        context=_notes(patient, told),
+        context=sorted(_notes(patient, told) + incidental, key=lambda one: one.available_at),
         pumps=[],
         truth=Truth(
             stay_id=stay, patient_id=patient, twin_of=background.stay_id, kind=TWIN, with_tone=with_tone,

@@ -173,7 +173,19 @@ def test_a_twin_is_its_stay(real: list[Background]) -> None:
 
         assert background.observations["value"].equals(rows["value"])
         assert {"ck"} >= {*made.observations.filter(pl.col("row") >= 10_000_000)["code"]}
-        assert (made.truth.onset_at, made.truth.organ_failure_at, made.context) == (None, None, [])
+        assert (made.truth.onset_at, made.truth.organ_failure_at, made.pumps) == (None, None, [])
+
+
+def test_what_any_stay_has_is_in_its_twin_and_its_course_alike(synthetic: list[Background]) -> None:
+    for background in synthetic:
+        made, without = inject(background, "isolated_kidney", seed=1), twin(background, seed=1)
+        early = [
+            [(one.kind, one.event, one.at) for one in stay.context if one.at < made.truth.onset_at and one.kind != "spasticity"]
+            for stay in (made, without)
+        ]  # fmt: skip
+
+        assert early[0] == early[1]
+    assert any(twin(background, seed=seed).context for background in synthetic for seed in range(3))
 
 
 # -- tone
