@@ -245,7 +245,8 @@ class _Body:
         curve = self.inflow[name]
         if self.made.generator == "logistic":  # grows by a share of itself: straight on a logarithmic axis
             reach = log(1 + peak / max(1.0, self.usual.get(signal, 1.0)))
-            inflow = np.maximum(np.diff(np.expm1(reach * curve), prepend=0.0), 0.0) / np.expm1(reach)
+            grown = np.maximum(np.diff(np.expm1(reach * curve), prepend=0.0), 0.0) / np.expm1(reach)
+            inflow = 0.7 * grown + 0.3 * curve * STEP_H / 36
         elif self.made.generator == "episodic":  # each storm leaks, and some leaks all the time
             leaks = np.maximum(np.diff(curve, prepend=0.0), 0.0)
             inflow = leaks / max(leaks.sum(), 1e-9) + curve * STEP_H / 48

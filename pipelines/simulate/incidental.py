@@ -16,7 +16,7 @@ from pipelines.simulate.backgrounds import Background
 from pipelines.simulate.body import SHAPES
 from pipelines.simulate.charting import Extra, Record, catalogue, filed
 from pipelines.simulate.distributions import Draws, generator
-from pipelines.simulate.rows import extra_rows
+from pipelines.simulate.rows import extra_rows, record_of
 
 
 def with_incidental_ck(background: Background, seed: int) -> pl.DataFrame:
@@ -31,6 +31,11 @@ def with_incidental_ck(background: Background, seed: int) -> pl.DataFrame:
         return table
     level = draws.free(written["level"])
     at = background.first + int(draws.free(written["first_h"]) * HOUR)
+    for_fever = draws.happens(written["for_fever"])
+    seen = record_of(table)
+    hot = seen.at[seen.of("temp") & (seen.value >= written["fever_from"])]
+    if for_fever and len(hot):
+        at = int(hot[0]) + int(draws.free(SHAPES["charting"]["order_delay_h"]) * HOUR)
     rows: list[Extra] = []
     for _ in range(round(draws.free(written["samples"]))):
         if at >= background.last:

@@ -96,11 +96,17 @@ def wander(hours: Array, correlated_h: float, rng: np.random.Generator) -> Array
 
 
 def recursion(inflow: Array, keep: float) -> Array:
-    """``x[i] = keep * x[i-1] + inflow[i]``: what a first-order clearance leaves of an inflow."""
+    """``x[i] = keep * x[i-1] + inflow[i]``: what a first-order clearance leaves of an inflow.
+
+    Written as a sum of discounted inflows, in parts short enough that no power of ``keep`` underflows.
+    """
+    part = len(inflow) if keep >= 1 else max(1, min(len(inflow), int(-200 / np.log10(max(keep, 1e-9)))))
     level, out = 0.0, np.empty_like(inflow)
-    for i, amount in enumerate(inflow.tolist()):
-        level = keep * level + amount
-        out[i] = level
+    for start in range(0, len(inflow), part):
+        now = inflow[start : start + part]
+        powers = keep ** np.arange(len(now))
+        out[start : start + part] = powers * (np.cumsum(now / powers) + keep * level)
+        level = float(out[start + len(now) - 1])
     return out
 
 

@@ -15,6 +15,7 @@ from pipelines.simulate.charting import Record, saturated
 from pipelines.simulate.distributions import generator, quantile
 from pipelines.simulate.inject import Injected, inject, twin
 from pipelines.simulate.rows import record_of
+from pipelines.simulate.shapes import recursion
 
 CASES = [(kind, severity) for kind in KINDS for severity in severities(kind)]
 USUAL = {
@@ -321,6 +322,17 @@ def test_an_unknown_kind_severity_or_generator_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         inject(synthetic[0], kind, severity, seed=1, family=family)
+
+
+@pytest.mark.parametrize("keep", [0.0001, 0.3, 0.9, 0.999, 1.0])
+def test_a_clearance_leaves_what_the_sum_says(keep: float) -> None:
+    inflow = np.random.default_rng(1).normal(size=700)
+    level, expected = 0.0, []
+    for amount in inflow:
+        level = keep * level + amount
+        expected.append(level)
+
+    assert np.allclose(recursion(inflow, keep), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_distributions_have_the_quantiles_that_are_written() -> None:
