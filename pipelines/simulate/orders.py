@@ -87,7 +87,10 @@ def extra_temperatures(
     rows = background.of("temp")
     if "temp" not in made.add or not rows.any():
         return []
-    every = Draws(rng, SHAPES["follow"]).free(written["temperature_every_min"])
+    draws = Draws(rng, SHAPES["follow"])
+    if not draws.happens(written["more_temperatures"]):
+        return []
+    every = draws.free(written["temperature_every_min"])
     times, levels = background.at[rows], background.value[rows]
     jitter = wander(HOURS, 1.0, rng)
     out: list[Extra] = []
