@@ -1,0 +1,23 @@
+"""Rows as a matrix for models that know no missing value: gaps take the median of what the model was taught on."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pipelines.evaluation.truth import Floats
+
+KEYS = ("stay_id", "at")
+
+
+class Matrix:
+    """Remembers the columns that were ever known in training, and their medians."""
+
+    def __init__(self, taught: pl.DataFrame) -> None:
+        self.columns = [name for name in taught.columns if name not in KEYS and taught[name].null_count() < len(taught)]
+        self.medians = np.array([float(taught[name].median()) for name in self.columns])  # type: ignore[arg-type]
+
+    def of(self, rows: pl.DataFrame) -> Floats:
+        """float64, (rows, columns), without a gap."""
+        values = rows.select(self.columns).to_numpy().astype(np.float64)
+        return np.where(np.isnan(values), self.medians, values)
