@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipelines.evaluation.counting import Hits, Scored, counted, hits, scored
+from pipelines.evaluation.counting import Fired, Hits, Scored, counted, hits, scored
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Floats, Mask, Stays
 
 BUDGETS = (1.0, 3.0, 5.0)
@@ -38,6 +38,7 @@ class AtBudget(NamedTuple):
     budget: float
     point: Point | None
     found: Hits | None
+    warnings: Fired | None
 
 
 def curve(scores: pl.DataFrame, stays: Stays) -> list[Point]:
@@ -64,7 +65,7 @@ def at_budgets(scores: pl.DataFrame, stays: Stays, budgets: Sequence[float] = BU
     for budget in budgets:
         lowest = _lowest_within(background, values, stays, budget)
         if lowest == len(values):
-            reached.append(AtBudget(budget, None, None))
+            reached.append(AtBudget(budget, None, None, None))
         else:
             reached.append(AtBudget(budget, *_point(table, float(values[lowest]), stays)))
     return reached
@@ -97,18 +98,19 @@ def _evenly_by_burden(background: Scored, values: Floats, stays: Stays) -> Float
     return values[sorted(index for index in chosen if index < len(values))]
 
 
-def _point(table: Scored, threshold: float, stays: Stays) -> tuple[Point, Hits]:
+def _point(table: Scored, threshold: float, stays: Stays) -> tuple[Point, Hits, Fired]:
     warnings = counted(table.above(threshold))
     found = hits(warnings, stays)
     on_background = warnings.of(stays.background)
     days = float(stays.days[stays.background].sum())
     count = int(stays.background.sum())
-    return Point(
+    point = Point(
         threshold,
         100 * len(on_background) / days if days > 0 else 0.0,
         sensitivities(found, stays),
         len(np.unique(on_background.stay)) / count if count else 0.0,
-    ), found
+    )
+    return point, found, warnings
 
 
 def sensitivities(found: Hits, stays: Stays, among: Mask | None = None) -> dict[str, float]:

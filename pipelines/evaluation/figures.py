@@ -14,7 +14,7 @@ import numpy as np
 
 from detector.clock import HOUR
 from pipelines.evaluation.counting import Fired, Hits, counted, hits
-from pipelines.evaluation.intervals import Figure, median, rate, wilson
+from pipelines.evaluation.intervals import median, rate, wilson
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Floats, Ints, Mask, Stays
 
 PREVALENCE = 0.02
@@ -77,7 +77,7 @@ def recall(found: Hits, stays: Stays, mask: Mask, *, seed: int) -> dict[str, Any
         "found_gross": wilson(int((mask & (found.first != NO_TIME)).sum()), courses),
         "twin_alone": wilson(int((mask & found.chance).sum()), courses),
         "delay_hours": median(_hours(found.net - stays.visible, hit), stays.person[hit], seed=seed),
-        "delays_hours": [round(one, 2) for one in sorted(_hours(found.net - stays.visible, hit))],
+        "delays_hours": np.sort(_hours(found.net - stays.visible, hit)).round(2).tolist(),
         "lead_hours": median(_hours(stays.organ_failure - found.net, both), stays.person[both], seed=seed),
         "before_organ_failure": wilson(int(before.sum()), int(failing.sum())),
     }
@@ -118,11 +118,6 @@ def value(warnings: Fired, found: Hits, stays: Stays) -> dict[str, Any]:
             (PREVALENCE * of_course + (1 - PREVALENCE) * of_background) / (PREVALENCE * share) if share else None
         ),
     }
-
-
-def plain(figure: Figure) -> dict[str, Any]:
-    """A figure as JSON has it."""
-    return figure._asdict()
 
 
 def _hours(spans: Ints, mask: Mask) -> Floats:

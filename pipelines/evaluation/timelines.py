@@ -57,10 +57,9 @@ def choose(stays: Stays, warnings: Fired, found: Hits, *, seed: int, each: int =
             ]
     per_stay = np.bincount(warnings.stay, minlength=len(stays))
     for name, kind in (("look-alike", stays.look_alike), ("background", stays.background)):
-        rows = _worst(per_stay, kind)[:each]
         chosen += [
-            Chosen(int(row), f"{name} with most warnings, {number}", "false alarm")
-            for number, row in enumerate(rows, 1)
+            Chosen(row, f"{name} with most warnings, {number}", "false alarm")
+            for number, row in enumerate(_worst(per_stay, kind)[:each], 1)
         ]
     return chosen
 
@@ -118,11 +117,11 @@ def _drawing(truth: Mapping[str, int | None], origin: int, own: pl.DataFrame, as
                 f'<text x="{x + 3:.1f}" y="{height + 30 + 13 * number}" fill="{COLOURS[number]}">{name}</text>'
             )
     for record in asked:
-        hours = _hours(record.at, origin)
-        x, colour = px(hours), ALERT_COLOUR[record.severity]
+        after = _hours(record.at, origin)
+        x, colour = px(after), ALERT_COLOUR[record.severity]
         drawn.append(
             f'<g><path d="M{x - 6:.1f} 4h12l-6 11z" fill="{colour}"/><line x1="{x:.1f}" x2="{x:.1f}" y1="15" y2="{height}" stroke="{colour}" stroke-opacity="0.5"/>'
-            f"<title>{escape(record.severity)} {escape(record.state)} at {hours:.1f} h</title></g>"
+            f"<title>{escape(record.severity)} {escape(record.state)} at {after:.1f} h</title></g>"
         )
     total = height + 30 + 13 * len(EVENTS)
     return f'<svg viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" role="img">{"".join(drawn)}</svg>'

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipelines.evaluation.peers.matrix import KEYS
+from pipelines.evaluation.peers.matrix import known_columns
 from pipelines.evaluation.truth import Floats, Mask
 
 
@@ -21,7 +21,7 @@ class GradientBoosting:
     background_only = False
 
     def fit(self, rows: pl.DataFrame, course: Mask, seed: int) -> None:
-        self.columns = [name for name in rows.columns if name not in KEYS]
+        self.columns = known_columns(rows)
         self.model = None
         if course.any() and not course.all():
             self.model = HistGradientBoostingClassifier(

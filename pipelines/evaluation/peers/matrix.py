@@ -10,11 +10,16 @@ from pipelines.evaluation.truth import Floats
 KEYS = ("stay_id", "at")
 
 
+def known_columns(rows: pl.DataFrame) -> list[str]:
+    """The columns that were known at least once."""
+    return [name for name in rows.columns if name not in KEYS and rows[name].null_count() < len(rows)]
+
+
 class Matrix:
     """Remembers the columns that were ever known in training, and their medians."""
 
     def __init__(self, taught: pl.DataFrame) -> None:
-        self.columns = [name for name in taught.columns if name not in KEYS and taught[name].null_count() < len(taught)]
+        self.columns = known_columns(taught)
         self.medians = np.array([float(taught[name].median()) for name in self.columns])  # type: ignore[arg-type]
 
     def of(self, rows: pl.DataFrame) -> Floats:
