@@ -16,6 +16,7 @@ from rich.table import Table
 from pipelines.evaluation.cohort import read_cohort
 from pipelines.evaluation.counting import counted, fired_by_records
 from pipelines.evaluation.curve import BUDGETS
+from pipelines.evaluation.intervals import Figure
 from pipelines.evaluation.report import number, overall, percent, report_html, words
 from pipelines.evaluation.run import Told, evaluate, stays_table
 from pipelines.evaluation.timelines import choose
@@ -89,11 +90,17 @@ def _print(result: Mapping[str, Any]) -> None:
         f"{run['background_days']:,.0f} patient-days"
     )
     burdens = {row["tier"]: row for row in overall(product["burden"])}
-    table = _table("the product", "tier", "per 100 patient-days", "stays ever alerted", *map(words, SEVERITIES))
+    table = _table(
+        "the product: courses found, % (95 % interval)",
+        "tier",
+        "per 100 days",
+        "stays alerted, %",
+        *map(words, SEVERITIES),
+    )
     for tier, row in burdens.items():
         found = {one["severity"]: one["found"] for one in overall(product["recall"], tier)}
-        shares = (percent(found.get(severity)) for severity in SEVERITIES)
-        table.add_row(tier, number(row["per_100_days"]), percent(row["ever"]), *shares)
+        shares = (_short(found.get(severity)) for severity in SEVERITIES)
+        table.add_row(tier, number(row["per_100_days"]), _short(row["ever"]), *shares)
     console.print(table)
     table = _table(
         "delay and lead of warnings, hours", "severity", "delay", "lead before organ failure", "warned before it"
@@ -116,8 +123,16 @@ def _print(result: Mapping[str, Any]) -> None:
         for name, peer in result["peers"].items():
             table.add_row(name, *(_shares(one) for one in peer["at_budgets"]))
         console.print(table)
-        behind = sorted({row["peer"] for row in result["against_peers"] if row["verdict"] in ("behind", "level")})
-        click.echo(f"not beaten in every severity at the product's own burden: {', '.join(behind) or 'none'}")
+        for verdict, said in (("behind", "the product is behind"), ("level", "the product is level with")):
+            rows = (row for row in result["against_peers"] if row["verdict"] == verdict)
+            named = ", ".join(f"{row['peer']} ({words(row['severity'])})" for row in rows)
+            click.echo(f"at its own burden {said}: {named or 'none'}")
+
+
+def _short(figure: Figure | None) -> str:
+    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+        return "-"
+    return f"{100 * figure.value:.0f} ({100 * figure.low:.0f}-{100 * figure.high:.0f})"
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -5,6 +5,7 @@ Stays of one person resemble each other, so people are drawn, never stays. Seeds
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
 
@@ -70,6 +71,7 @@ def median(values: Floats, person: Ints, *, seed: int) -> Figure:
     return Figure(float(np.median(values)), *_middle_95(drawn), len(values), len(values))
 
 
+@lru_cache(maxsize=8)  # the same people are drawn for every detector, and drawing them is most of the time
 def _draws(people: int, seed: int) -> Ints:
     """How often each of ``people`` is drawn, one row a draw."""
     return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=DRAWS)

@@ -201,8 +201,14 @@ def _against(result: Mapping[str, Any]) -> str:
         (row["peer"], words(row["severity"]), percent(row["product"]), percent(row["theirs"]), row["verdict"])
         for row in result.get("against_peers", ())
     ]
-    losing = sorted({row[0] for row in rows if row[4] not in ("beats", "ahead")})
-    said = f"<p><b>Not beaten in every severity:</b> {escape(', '.join(losing))}.</p>" if losing else ""
+    said = ""
+    for verdict, told in (
+        ("behind", "behind"),
+        ("level", "level with"),
+        ("ahead", "ahead of, with overlapping intervals:"),
+    ):
+        named = ", ".join(f"{row[0]} ({row[1]})" for row in rows if row[4] == verdict)
+        said += f"<p>The product is <b>{told}</b> {escape(named)}.</p>" if named else ""
     return said + _table(("peer", "severity", "itbwatch", "peer at the same burden or less", "verdict"), rows)
 
 

@@ -26,6 +26,7 @@ from pipelines.evaluation.counting import (
 from pipelines.evaluation.curve import BUDGETS, AtBudget, at_budgets, curve
 from pipelines.evaluation.figures import burden, burden_groups, course_groups, figures, recall
 from pipelines.evaluation.peers import all_peers, scores_of
+from pipelines.evaluation.peers.boosting import OrdersAlone
 from pipelines.evaluation.picture import pictures, readings
 from pipelines.evaluation.truth import AFTER_RESTORED, BEFORE_VISIBLE, NO_TIME, SEVERITIES, Stays, stays_of
 from pipelines.plan_files import load_plan
@@ -128,6 +129,8 @@ def against_peers(product: Mapping[str, Any], peers: Mapping[str, Any], own: flo
     }
     rows = []
     for name, peer in peers.items():
+        if name == OrdersAlone.name:
+            continue
         reached = next(one for one in peer["at_budgets"] if one["budget"] == own)
         theirs = {row["severity"]: row["found"] for row in reached["recall"] if row["by"] is None}
         for severity in SEVERITIES:

@@ -46,6 +46,8 @@ class Stays:
     """
 
     truth: pl.DataFrame
+    cells: dict[str, NDArray[np.object_]]
+    """The columns of the truth as they are, by name: groups are asked for thousands of times."""
     rows: dict[str, int]
     twin: Ints
     person: Ints
@@ -69,8 +71,7 @@ class Stays:
         """Stays whose columns have these values."""
         mask = np.ones(len(self), dtype=bool)
         for column, value in same.items():
-            cells = self.truth[column]
-            mask &= cells.is_null().to_numpy() if value is None else (cells == value).fill_null(value=False).to_numpy()
+            mask &= self.cells[column] == value  # of objects: compared one by one, None equal to None
         return mask
 
 
@@ -136,7 +137,7 @@ def stays_of(truth: pl.DataFrame) -> Stays:
         restored == NO_TIME, last, np.minimum(last, np.where(restored == NO_TIME, 0, restored) + AFTER_RESTORED)
     )
     return Stays(
-        truth=truth, rows=rows, twin=twin, person=np.array([numbers[name] for name in people], dtype=np.int64),
+        truth=truth, cells={name: np.array(truth[name].to_list(), dtype=object) for name in TRUTH}, rows=rows, twin=twin, person=np.array([numbers[name] for name in people], dtype=np.int64),
         days=(last - _times(truth["first_at"])) / DAY, opens=opens, closes=closes, visible=visible,
         organ_failure=_times(truth["organ_failure_at"]), course=course,
         background=(truth["kind"] == BACKGROUND).to_numpy(),

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
-from pipelines.evaluation.peers.boosting import GradientBoosting
+from pipelines.evaluation.peers.boosting import GradientBoosting, OrdersAlone
 from pipelines.evaluation.peers.early_warning import NEWS2, SIRS
 from pipelines.evaluation.peers.half_space import HalfSpaceTrees
 from pipelines.evaluation.peers.isolation import IsolationForest
@@ -42,7 +43,7 @@ def all_peers() -> list[Peer]:
     """Every peer, untaught."""
     return [
         NEWS2(), SIRS(), *(SingleAlarm(*alarm) for alarm in ALARMS), AnyAlarm(), HalfSpaceTrees(), IsolationForest(),
-        GradientBoosting(),
+        GradientBoosting(), OrdersAlone(),
     ]  # fmt: skip
 
 
@@ -69,8 +70,10 @@ def scores_of(
                     continue
                 taught = ~own & background if peer.background_only else ~own
                 chosen = _sample(np.flatnonzero(taught), course, seed)
-                peer.fit(rows[chosen], course[chosen], seed)
-                values = values.scatter(np.flatnonzero(own), peer.score(rows.filter(own)))
+                # One thread: on a busy machine threads that wait for each other took five times as long.
+                with threadpool_limits(1):
+                    peer.fit(rows[chosen], course[chosen], seed)
+                    values = values.scatter(np.flatnonzero(own), peer.score(rows.filter(own)))
         else:
             values = peer.score(rows)
         scored[peer.name] = rows.select("stay_id", "at").with_columns(values.cast(pl.Float64).alias("score"))

@@ -18,7 +18,8 @@ class IsolationForest:
 
     def fit(self, rows: pl.DataFrame, course: Mask, seed: int) -> None:  # noqa: ARG002 - it never sees a label
         self.matrix = Matrix(rows)
-        self.forest = Forest(n_estimators=100, max_samples=1024, random_state=seed).fit(self.matrix.of(rows))
+        self.forest = Forest(n_estimators=100, max_samples=min(256, len(rows)), random_state=seed)
+        self.forest.fit(self.matrix.of(rows))
 
     def score(self, rows: pl.DataFrame) -> pl.Series:
         return pl.Series("score", -self.forest.score_samples(self.matrix.of(rows)))
