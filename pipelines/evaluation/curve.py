@@ -49,7 +49,7 @@ def curve(scores: pl.DataFrame, stays: Stays) -> list[Point]:
     if not len(values):
         return []
     # a threshold above every background score finds what it finds at no burden at all: a point like any other
-    lowest = _lowest_within(background, values, stays, HIGHEST_BURDEN)
+    lowest = _lowest_within(background, values, HIGHEST_BURDEN, _background_days(stays))
     chosen = values[lowest:]
     if len(chosen) > MOST_POINTS:
         chosen = _evenly_by_burden(background, chosen, stays)
@@ -63,7 +63,7 @@ def at_budgets(scores: pl.DataFrame, stays: Stays, budgets: Sequence[float] = BU
     values = np.unique(table.score)
     reached = []
     for budget in budgets:
-        lowest = _lowest_within(background, values, stays, budget)
+        lowest = _lowest_within(background, values, budget, _background_days(stays))
         if lowest == len(values):
             reached.append(AtBudget(budget, None, None, None))
         else:
@@ -71,14 +71,45 @@ def at_budgets(scores: pl.DataFrame, stays: Stays, budgets: Sequence[float] = BU
     return reached
 
 
+class Transfer(NamedTuple):
+    """A threshold set on half of the people with a background stay, and its burden on them and on the other half."""
+
+    budget: float
+    threshold: float | None
+    burden_there: float | None
+    burden_unseen: float | None
+
+
+def transfer(scores: pl.DataFrame, stays: Stays, budgets: Sequence[float] = BUDGETS, *, seed: int) -> list[Transfer]:
+    """Whether a threshold keeps its burden on people it was not set on (halves drawn by ``seed``). None = no threshold
+    keeps the budget on the first half.
+    """
+    people = np.random.default_rng(seed).permutation(int(stays.person.max()) + 1)
+    first = people[stays.person] % 2 == 0
+    halves = [stays.background & first, stays.background & ~first]
+    days = [float(stays.days[half].sum()) for half in halves]
+    there, unseen = (scored(scores, stays).of(half) for half in halves)
+    values = np.unique(there.score)
+    moved = []
+    for budget in budgets:
+        lowest = _lowest_within(there, values, budget, days[0])
+        if lowest == len(values):
+            moved.append(Transfer(budget, None, None, None))
+        else:
+            threshold = float(values[lowest])
+            moved.append(
+                Transfer(budget, threshold, burden_at(there, threshold, days[0]), burden_at(unseen, threshold, days[1]))
+            )
+    return moved
+
+
 def burden_at(table: Scored, threshold: float, days: float) -> float:
     """Counted warnings per 100 of ``days``."""
     return 100 * len(counted(table.above(threshold))) / days if days > 0 else 0.0
 
 
-def _lowest_within(background: Scored, values: Floats, stays: Stays, budget: float) -> int:
+def _lowest_within(background: Scored, values: Floats, budget: float, days: float) -> int:
     """Index of the lowest of the sorted ``values`` with a burden of at most ``budget``: burden never rises with it."""
-    days = float(stays.days[stays.background].sum())
     low, high = 0, len(values)
     while low < high:
         middle = (low + high) // 2
@@ -91,10 +122,10 @@ def _lowest_within(background: Scored, values: Floats, stays: Stays, budget: flo
 
 def _evenly_by_burden(background: Scored, values: Floats, stays: Stays) -> Floats:
     """Thresholds whose burdens are spread from none to the highest, closer where burden is low."""
-    days = float(stays.days[stays.background].sum())
+    days = _background_days(stays)
     highest = burden_at(background, float(values[0]), days)
     wanted = highest * np.linspace(0, 1, MOST_POINTS) ** 2
-    chosen = {_lowest_within(background, values, stays, float(budget)) for budget in wanted}
+    chosen = {_lowest_within(background, values, float(budget), days) for budget in wanted}
     return values[sorted(index for index in chosen if index < len(values))]
 
 
@@ -102,7 +133,7 @@ def _point(table: Scored, threshold: float, stays: Stays) -> tuple[Point, Hits, 
     warnings = counted(table.above(threshold))
     found = hits(warnings, stays)
     on_background = warnings.of(stays.background)
-    days = float(stays.days[stays.background].sum())
+    days = _background_days(stays)
     count = int(stays.background.sum())
     point = Point(
         threshold,
@@ -111,6 +142,10 @@ def _point(table: Scored, threshold: float, stays: Stays) -> tuple[Point, Hits, 
         len(np.unique(on_background.stay)) / count if count else 0.0,
     )
     return point, found, warnings
+
+
+def _background_days(stays: Stays) -> float:
+    return float(stays.days[stays.background].sum())
 
 
 def sensitivities(found: Hits, stays: Stays, among: Mask | None = None) -> dict[str, float]:

@@ -179,12 +179,22 @@ def _curves(result: Mapping[str, Any]) -> str:
 def _at_budgets(result: Mapping[str, Any]) -> str:
     rows = []
     for name, peer in result["peers"].items():
-        for one in peer["at_budgets"]:
+        for one, moved in zip(peer["at_budgets"], peer["transfer"], strict=True):
             found = {row["severity"]: row["found"] for row in overall(one["recall"])}
             reached = overall(one["burden"])
             rows.append((name, f"{one['budget']:.2f}", _plain(one["threshold"]), number(reached[0]["per_100_days"]) if reached else "-",
-                         *(percent(found.get(severity)) for severity in SEVERITIES)))  # fmt: skip
-    return _table(("peer", "budget", "threshold", "burden", *map(words, SEVERITIES)), rows)
+                         _plain(moved["burden_unseen"]), *(percent(found.get(severity)) for severity in SEVERITIES)))  # fmt: skip
+    return _table(
+        (
+            "peer",
+            "budget",
+            "threshold",
+            "burden",
+            "on people a threshold of half of them had not seen",
+            *map(words, SEVERITIES),
+        ),
+        rows,
+    )
 
 
 def _delays(product: Mapping[str, Any]) -> str:

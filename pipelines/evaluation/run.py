@@ -23,7 +23,7 @@ from pipelines.evaluation.counting import (
     hits,
     standing_by_records,
 )
-from pipelines.evaluation.curve import BUDGETS, AtBudget, at_budgets, curve
+from pipelines.evaluation.curve import BUDGETS, AtBudget, at_budgets, curve, transfer
 from pipelines.evaluation.figures import burden, burden_groups, course_groups, figures, recall
 from pipelines.evaluation.peers import all_peers, scores_of
 from pipelines.evaluation.peers.boosting import OrdersAlone
@@ -113,10 +113,11 @@ def product_figures(records: Sequence[AlertRecord], stays: Stays, *, seed: int) 
 
 
 def peer_figures(scores: pl.DataFrame, stays: Stays, budgets: Sequence[float], *, seed: int) -> dict[str, Any]:
-    """The curve of a score, and its figures at the lowest threshold that keeps each budget."""
+    """The curve of a score, its figures at the lowest threshold that keeps each budget, and whether thresholds transfer."""
     return {
         "curve": [point._asdict() for point in curve(scores, stays)],
         "at_budgets": [_at_budget(one, stays, seed=seed) for one in at_budgets(scores, stays, budgets)],
+        "transfer": [one._asdict() for one in transfer(scores, stays, budgets, seed=seed)],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.evaluation.curve import at_budgets, curve
+from pipelines.evaluation.curve import at_budgets, curve, transfer
 from tests.pipelines.evaluation.toy import course, scores_from, stay, stays_from
 
 # Four backgrounds of 600 h = 25 days each: 100 patient-days, so one warning is a burden of exactly 1.
@@ -61,3 +61,12 @@ def test_the_share_of_stays_ever_alerted_counts_a_stay_once() -> None:
 
 def test_no_score_gives_no_point() -> None:
     assert [] == curve(scores_from(b0={1: None}), STAYS)
+
+
+def test_a_threshold_is_tried_on_the_people_it_was_not_set_on() -> None:
+    stays = stays_from(*(stay(f"b{number}", hours=240) for number in range(20)))  # ten days each
+    scores = scores_from(**{f"b{number}": {10: 0.2, 50: 0.1} for number in range(20)})
+    kept, out_of_reach = transfer(scores, stays, [12, 5], seed=1)
+
+    assert (0.2, 10.0, 10.0) == kept[1:]
+    assert (None, None, None) == out_of_reach[1:]
