@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from detector.records import AlertRecord
-from pipelines.evaluation.counting import counted, fired_by_records, hits
+from pipelines.evaluation.counting import TIERS, counted, fired_by_records, hits, with_higher_tiers
 from pipelines.evaluation.figures import burden, recall
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Stays
 
@@ -23,16 +23,18 @@ def ablation(
     """
     rows: list[dict[str, Any]] = []
     before = None
-    for name, records in configurations.items():
-        warnings = counted(fired_by_records(records, stays, tier))
-        found = hits(warnings, stays)
+    for configuration, records in configurations.items():
+        kept = list(records)
+        fired = {name: counted(fired_by_records(kept, stays, name)) for name in TIERS}
+        warnings = fired[tier]
+        found = with_higher_tiers({name: hits(one, stays) for name, one in fired.items()})[tier]
         by_severity = {
             severity: recall(found, stays, mask, seed=seed)
             for severity in SEVERITIES
             if (mask := stays.where(severity=severity)).any()
         }
         row: dict[str, Any] = {
-            "configuration": name,
+            "configuration": configuration,
             "burden": burden(warnings, stays, stays.background, seed=seed),
             "recall": by_severity,
             "won": None, "lost": None, "p": None,

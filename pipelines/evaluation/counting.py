@@ -11,9 +11,10 @@ without the course) also has, within 6 h, is a chance hit and finds nothing in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from pipelines.evaluation.truth import NO_TIME, Floats, Ints, Mask, Stays
 REFIRES_AFTER = 12 * HOUR
 SAME_TIME = 6 * HOUR
 WITHDRAWAL = frozenset({"itb_withdrawal"})
+TIERS = ("watch", "warning", "critical")
 ASKS = frozenset({"opened", "raised"})
 """The states in which a record asks for attention."""
 
@@ -131,6 +133,26 @@ def hits(warnings: Fired, stays: Stays) -> Hits:
     shared = _twin_has(inside, warnings, stays)
     net = _first(Fired(inside.stay[~shared], inside.at[~shared]), len(stays))
     return Hits(first, net, _in_span_of_twin(warnings, stays))
+
+
+def with_higher_tiers(found: Mapping[str, Hits]) -> dict[str, Hits]:
+    """The same, where a course found at a tier of ``TIERS`` is found at every lower one too.
+
+    By counting alone it need not be: a critical record 6 h after a watch is no counted watch, and when the twin has that
+    watch as well, all that the lower tier saw of the course was chance.
+    """
+    merged = dict(found)
+    for higher, lower in pairwise([tier for tier in reversed(TIERS) if tier in found]):
+        merged[lower] = _either(merged[lower], merged[higher])
+    return merged
+
+
+def _either(one: Hits, other: Hits) -> Hits:
+    return Hits(_earlier(one.first, other.first), _earlier(one.net, other.net), one.chance | other.chance)
+
+
+def _earlier(one: Ints, other: Ints) -> Ints:
+    return np.where(one == NO_TIME, other, np.where(other == NO_TIME, one, np.minimum(one, other)))
 
 
 def _inside(warnings: Fired, stays: Stays) -> Fired:

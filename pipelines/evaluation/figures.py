@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from detector.clock import HOUR
-from pipelines.evaluation.counting import Fired, Hits, counted, hits
+from pipelines.evaluation.counting import Fired, Hits, counted, hits, with_higher_tiers
 from pipelines.evaluation.intervals import median, rate, wilson
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Floats, Ints, Mask, Stays
 
@@ -27,9 +27,10 @@ def figures(tiers: Mapping[str, Fired], stays: Stays, *, seed: int) -> dict[str,
     ``tiers``: name of the tier -> what fired (not yet counted).
     """
     made: dict[str, Any] = {"recall": [], "burden": [], "look_alikes": [], "value": []}
-    for tier, fired in tiers.items():
-        warnings = counted(fired)
-        found = hits(warnings, stays)
+    all_warnings = {tier: counted(fired) for tier, fired in tiers.items()}
+    all_found = with_higher_tiers({tier: hits(warnings, stays) for tier, warnings in all_warnings.items()})
+    for tier, warnings in all_warnings.items():
+        found = all_found[tier]
         for about, mask in course_groups(stays):
             made["recall"].append({"tier": tier, **about, **recall(found, stays, mask, seed=seed)})
         for about, mask in burden_groups(stays):

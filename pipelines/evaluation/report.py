@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pipelines.evaluation.counting import TIERS
 from pipelines.evaluation.intervals import Figure
 from pipelines.evaluation.plots import Bar, Line, Mark, interval_bars, line_plot
-from pipelines.evaluation.run import TIERS, Evaluation
+from pipelines.evaluation.run import Evaluation
 from pipelines.evaluation.timelines import Chosen, timeline
 from pipelines.evaluation.truth import SEVERITIES
 from pipelines.web.alert_html import DISCLAIMER, STYLE
@@ -103,7 +104,7 @@ def _counting(counting: Mapping[str, float]) -> str:
         f"discharge; burden is counted on stays without any course. A course is found from "
         f"{counting['before_visible_hours']:g} h before its first visible sign to the end of the stay or "
         f"{counting['after_restored_hours']:g} h after the infusion was restored, unless its twin (the same stay without "
-        f"the course) warns within {counting['twin_within_hours']:g} h of the same time. Intervals are 95 %: Wilson for "
+        f"the course) warns within {counting['twin_within_hours']:g} h of the same time; a course found at a tier is found at every lower tier. Intervals are 95 %: Wilson for "
         "shares, bootstrap over people for rates and medians.</p>"
     )
 

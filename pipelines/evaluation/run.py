@@ -17,11 +17,13 @@ from pipelines.evaluation.cohort import Cohort, all_truth, check_observed
 from pipelines.evaluation.counting import (
     REFIRES_AFTER,
     SAME_TIME,
+    TIERS,
     Hits,
     counted,
     fired_by_records,
     hits,
     standing_by_records,
+    with_higher_tiers,
 )
 from pipelines.evaluation.curve import BUDGETS, AtBudget, at_budgets, curve, transfer
 from pipelines.evaluation.figures import burden, burden_groups, course_groups, figures, recall
@@ -33,7 +35,6 @@ from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.settings import Settings
 
-TIERS = ("watch", "warning", "critical")
 REPEATED = "warning, repeated every 12 h while it stands"
 Told = Callable[[str, int, int], object]
 """(what is done, how much of it since the last call, how much in all)."""
@@ -91,8 +92,8 @@ def evaluate(
         "product": product_figures(records, stays, seed=seed),
         "peers": {},
     }  # fmt: skip
-    warnings = counted(fired_by_records(records, stays))
-    found = hits(warnings, stays)
+    by_tier = {tier: hits(counted(fired_by_records(records, stays, tier)), stays) for tier in TIERS}
+    found = with_higher_tiers(by_tier)["warning"]
     if peers:
         rows = pictures(known, plan.catalogue)
         every = all_peers()

@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.evaluation.counting import Fired, counted, fired_by_records, hits, scored, standing_by_records
+from pipelines.evaluation.counting import (
+    Fired,
+    counted,
+    fired_by_records,
+    hits,
+    scored,
+    standing_by_records,
+    with_higher_tiers,
+)
 from pipelines.evaluation.truth import NO_TIME, Stays
 from tests.pipelines.evaluation.toy import at, course, record, scores_from, stay, stays_from
 
@@ -140,3 +148,14 @@ def test_nothing_fired_is_nothing_counted() -> None:
     found = hits(counted(fired_by_records([], stays)), stays)
 
     assert ([NO_TIME, NO_TIME], [False, False]) == (found.net.tolist(), found.chance.tolist())
+
+
+def test_a_course_found_at_a_tier_is_found_at_every_lower_one() -> None:
+    stays = stays_from(stay("twin"), course("a", "twin", visible=48))
+    records = [record("twin", 50, "watch"), record("a", 50, "watch"), record("a", 56, "critical", "raised")]
+    found = {
+        tier: hits(counted(fired_by_records(records, stays, tier)), stays) for tier in ("watch", "warning", "critical")
+    }
+
+    assert NO_TIME == found["watch"].net[1]
+    assert [at(56)] * 3 == [int(one.net[1]) for one in with_higher_tiers(found).values()]
