@@ -1,0 +1,84 @@
+"""A cohort on disk: stays in the canonical formats of replay, and the truth about them.
+
+A folder with observations.parquet, stays.parquet, truth.parquet and, where there are any, pumps.ndjson and
+context.ndjson. Without pumps.ndjson every patient has a pump with nothing known since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from detector.errors import ConfigError
+from pipelines.dataset import SYNTHETIC, Dataset, InputRefused
+from pipelines.datasets import open_dataset
+from pipelines.evaluation.truth import BACKGROUND, checked, read_truth
+
+OBSERVATIONS, STAYS, PUMPS, CONTEXT, TRUTH = (
+    "observations.parquet", "stays.parquet", "pumps.ndjson", "context.ndjson", "truth.parquet",
+)  # fmt: skip
+
+
+@dataclass
+class Cohort:
+    """Events of past stays and what was really going on in them."""
+
+    name: str
+    dataset: Dataset
+    truth: pl.DataFrame
+
+    @property
+    def synthetic_background(self) -> bool:
+        """Whether even the stays without any course were made up."""
+        stays = self.truth.filter(pl.col("kind") == BACKGROUND)["stay_id"]
+        observed = self.dataset.observations.filter(pl.col("stay_id").is_in(stays.implode()))
+        return bool((observed["source"] == SYNTHETIC).any())
+
+
+def read_cohort(folder: Path) -> Cohort:
+    """Read a cohort.
+
+    Raises:
+        ConfigError: the folder or one of its tables is not there.
+        InputRefused: a table cannot be used.
+        OSError: a file cannot be read.
+    """
+    for name in (OBSERVATIONS, STAYS, TRUTH):
+        if not (folder / name).is_file():
+            raise ConfigError([f"{folder / name}: no such file; expected a cohort folder with {name}, COHORT_DIR"])
+    truth = read_truth(folder / TRUTH)
+    pumps, context = folder / PUMPS, folder / CONTEXT
+    dataset = open_dataset(
+        "canonical", [folder / OBSERVATIONS], stays=folder / STAYS,
+        pumps=str(pumps) if pumps.is_file() else "all", context=context if context.is_file() else None,
+    )  # fmt: skip
+    return Cohort(folder.name, dataset, truth)
+
+
+def all_truth(cohorts: Sequence[Cohort]) -> pl.DataFrame:
+    """The truth of all cohorts in one table.
+
+    Raises:
+        InputRefused: two cohorts name the same stay.
+    """
+    names = ", ".join(cohort.name for cohort in cohorts)
+    return checked(pl.concat(cohort.truth for cohort in cohorts), names)
+
+
+def check_observed(cohorts: Sequence[Cohort]) -> None:
+    """Refuse cohorts whose tables do not belong together.
+
+    Raises:
+        InputRefused: the truth names a stay without a single observation.
+    """
+    for cohort in cohorts:
+        known = cohort.dataset.observations["stay_id"].unique()
+        missing = cohort.truth.filter(~pl.col("stay_id").is_in(known.implode()))
+        if len(missing):
+            raise InputRefused(
+                f"{cohort.name}/{TRUTH}: {len(missing)} of {len(cohort.truth)} stays have no observation; "
+                f"expected the truth of {cohort.name}/{OBSERVATIONS}"
+            )
