@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from detector.errors import ConfigError, InputError
@@ -22,7 +21,7 @@ from pipelines.simulate.artefacts import spoil
 from pipelines.simulate.backgrounds import IMPLANTED_BEFORE, Background, Split, split, unsuitable
 from pipelines.simulate.body import ARTEFACTS, KINDS, severities
 from pipelines.simulate.distributions import generator
-from pipelines.simulate.inject import Injected, inject, twin
+from pipelines.simulate.inject import TWIN, TWIN_SUFFIX, Injected, inject, twin
 from pipelines.simulate.truth import Truth
 
 FILES = ("observations.parquet", "stays.parquet", "pumps.ndjson", "context.ndjson", "truth.parquet", "flagged.ndjson")
@@ -36,6 +35,13 @@ ALL_CASES: tuple[Case, ...] = (
 )
 
 
+_TEXTS = ("stay_id", "patient_id", "twin_of", "kind", "severity", "data_set", "generator")
+_TIMES = ("first_at", "last_at", "onset_at", "interrupted_at", "first_visible_at", "organ_failure_at", "restored_at")
+TRUTH_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(_TEXTS, pl.String), "with_tone": pl.Boolean, **dict.fromkeys(_TIMES, pl.Int64),
+}  # fmt: skip
+
+
 @dataclass
 class Cohort:
     """Stays as their stream would have carried them, and what was really going on in each."""
@@ -46,14 +52,24 @@ class Cohort:
     def truth(self) -> list[Truth]:
         return [made.truth for _, made in self.stays]
 
-    def truth_table(self) -> pl.DataFrame:
-        """One row a stay: the fields of ``Truth``, times as ms UTC in Int64."""
-        texts = {"stay_id", "patient_id", "twin_of", "kind", "severity", "generator"}
-        schema = {
-            name: pl.String if name in texts else pl.Boolean if name == "with_tone" else pl.Int64
-            for name in Truth.__struct_fields__
-        }
-        return pl.DataFrame([msgspec.structs.asdict(one) for one in self.truth], schema=schema)
+    def truth_table(self, data_set: str | None = None) -> pl.DataFrame:
+        """One row a stay, in the columns of ``pipelines.evaluation.truth.TRUTH`` and ``onset_at``; times as ms UTC.
+
+        A twin is a background of its own there, and ``twin_of`` names the twin of a course.
+        """
+        rows = []
+        for one in self.truth:
+            twin = one.kind == TWIN
+            rows.append({
+                "stay_id": one.stay_id, "patient_id": one.patient_id,
+                "twin_of": None if twin else f"{one.twin_of}{TWIN_SUFFIX}",
+                "kind": "background" if twin else one.kind, "severity": one.severity, "data_set": data_set,
+                "generator": one.generator, "with_tone": one.with_tone, "first_at": one.watched_from,
+                "last_at": one.watched_until, "onset_at": one.onset_at, "interrupted_at": one.interrupted_at,
+                "first_visible_at": one.first_visible_at, "organ_failure_at": one.organ_failure_at,
+                "restored_at": one.restored_at,
+            })  # fmt: skip
+        return pl.DataFrame(rows, schema=TRUTH_COLUMNS)
 
     def observations(self) -> pl.DataFrame:
         """Every observation, in ``OBSERVATION_COLUMNS``; rows are numbered in this order."""
@@ -133,6 +149,8 @@ def build(
                     one = inject(background, kind, severity, seed=seed, draw=draw, with_tone=with_tone, alarm_chance=alarm_chance)  # fmt: skip
             except InputError:  # this stay has nothing that the artefact could spoil: the next one
                 continue
+            if one.truth.severity is not None and one.truth.first_visible_at is None:
+                continue  # nobody could have seen it: there is nothing to be found
             cohort.stays.append((background, one))
             made += 1
             progress(1)
@@ -155,7 +173,7 @@ def write(cohort: Cohort, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     _as_times(cohort.observations().drop("file", "row")).write_parquet(out / "observations.parquet")
     _as_times(_stays_table(cohort)).write_parquet(out / "stays.parquet")
-    _as_times(cohort.truth_table(), "watched_from", "watched_until").write_parquet(out / "truth.parquet")
+    _as_times(cohort.truth_table(out.name)).write_parquet(out / "truth.parquet")
     _lines(out / "pumps.ndjson", cohort.pumps())
     _lines(out / "context.ndjson", cohort.context())
     _lines(out / "flagged.ndjson", cohort.flagged())

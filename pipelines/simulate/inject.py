@@ -28,6 +28,7 @@ from pipelines.simulate.truth import Truth, bedside_visible, earliest, multiplie
 
 EARLIEST_ONSET_H, LEAST_AFTER_ONSET_H = 6.0, 24.0
 TWIN = "none"
+TWIN_SUFFIX = "~twin"
 """The ``kind`` of a stay into which nothing was injected."""
 
 _USUAL_TEMP = (36.3, 37.6)  # what a course starts from: a stay that is hot by itself is not heated twice; D
@@ -123,7 +124,7 @@ def inject(
     )  # fmt: skip
 
 
-def twin(background: Background, *, seed: int, with_tone: bool = True, suffix: str = "~twin") -> Injected:
+def twin(background: Background, *, seed: int, with_tone: bool = True, suffix: str = TWIN_SUFFIX) -> Injected:
     """The same stay without a course: its readings unchanged, the same nursing and the same incidental CK."""
     table = with_incidental_ck(background, seed)
     patient, stay = background.patient_id + suffix, background.stay_id + suffix
