@@ -32,6 +32,7 @@ from detector.rules.truth import WORDS as TRUTHS
 from pipelines.formats.canonical import REASONS as DECODING
 from pipelines.pseudonym import pseudonym
 from pipelines.settings import Settings
+from pipelines.store import OUTGOING
 
 OTHER = "other"
 SYNDROMES: tuple[str, ...] = get_args(Syndrome)
@@ -154,6 +155,9 @@ class Metrics:
         self._dead_letters = self._counter(
             "dead_letters", "Records kept aside with their bytes.", reason=(*REJECTED, OTHER)
         )
+        self._refused = self._counter(
+            "publish_refused", "Records kept aside, because the broker will never take them.", topic=(*OUTGOING, OTHER)
+        )
         self._delays = self._histogram(
             "observation_delay_seconds", "From measurement to record.", DELAYS, signal=signals
         )
@@ -241,6 +245,10 @@ class Metrics:
 
     def dead_letter(self, reason: str) -> None:
         self._dead_letters[reason,].inc()
+
+    def publish_refused(self, topic: str) -> None:
+        """``topic`` is a role."""
+        self._refused[topic,].inc()
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         self._lag.labels(self._topics.get(topic, OTHER), str(partition)).set(records)

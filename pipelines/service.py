@@ -48,7 +48,7 @@ from pipelines.merges import handed_over, run_with_merges
 from pipelines.outbox import Publisher
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import TICK, Fenced, Outgoing, Store, Work
+from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Metrics(Protocol):
     def batch(self, batch: Batch, ledger: Ledger) -> None: ...
     def rejected(self, topic: str, reason: str) -> None: ...
     def dead_letter(self, reason: str) -> None: ...
+    def publish_refused(self, topic: str) -> None: ...
     def lag(self, topic: str, partition: int, records: int) -> None: ...
     def commit_seconds(self, seconds: float) -> None: ...
     def detection_latency(self, seconds: float) -> None: ...
@@ -132,6 +133,7 @@ class Service:
         self._owned: dict[int, Owned] = {}
         self._stopping = False
         self._store_up = True
+        self._parked = 0
         self._refreshed_s = float("-inf")
         self._source = connect(self)
 
@@ -163,7 +165,10 @@ class Service:
             "the source does not answer": not self._source.up(),
             "the store cannot be written": not self._store_up,
         }
-        return [reason for reason, holds in reasons.items() if holds]
+        told = [reason for reason, holds in reasons.items() if holds]
+        if self._parked:
+            told.append(f"the broker refused {self._parked} records for good")
+        return told
 
     def step(self) -> int:
         """One round; returns the number of records it took."""
@@ -190,12 +195,14 @@ class Service:
     # -- what the source tells us ----------------------------------------------------------------------------------
 
     def gained(self, partition: int) -> Mapping[str, int]:
+        self._store.retry_parked(partition)  # its cause may be mended by now
         stored = self._store.load(partition)
         ward = Ward(self._plan, stored.positions.get(TICK))
         for one in stored.patients:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
             ward.let_rest(one.patient_id)
         self._owned[partition] = Owned(ward, stored.positions)
+        self._parked = self._store.parked(self._owned)
         self._ticks.resume(partition, stored.positions.get(TICK, NO_TIME))
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
@@ -204,6 +211,7 @@ class Service:
 
     def lost(self, partition: int) -> None:
         owned = self._owned.pop(partition)
+        self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
         log.info("partition_lost partition=%d", partition)
 
@@ -320,10 +328,22 @@ class Service:
 
     def _publish(self) -> None:
         while rows := self._store.pending(self._owned, PUBLISH_ROWS):
-            arrived = self._publisher.publish(rows)
-            self._store.mark_published(arrived)
-            if len(arrived) < PUBLISH_ROWS:
+            told = self._publisher.publish(rows)
+            self._store.mark_published(told.arrived)
+            if told.refused:
+                self._park(rows, told.refused)
+            if len(told.arrived) + len(told.refused) < len(rows) or len(rows) < PUBLISH_ROWS:
                 return
+
+    def _park(self, rows: Sequence[OutboxRow], refused: Mapping[int, str]) -> None:
+        """Keep aside what the broker will never take, so that it holds nothing else back."""
+        self._store.park(refused)
+        self._parked = self._store.parked(self._owned)
+        for row in rows:
+            if row.id in refused:
+                topic, size = row.record.topic, len(row.record.payload)
+                log.error("publish_refused topic=%s row=%d bytes=%d error=%s", topic, row.id, size, refused[row.id])
+                self._metrics.publish_refused(topic)
 
     def _count(self, one: Decided) -> None:
         self._metrics.batch(one.batch, one.ledger)
