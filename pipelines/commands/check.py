@@ -75,8 +75,10 @@ def _connect(settings: Settings) -> None:
     if settings.source == "kafka":
         from pipelines.topic_check import check_topics
 
-        partitions = check_topics(settings.kafka, retrospective=settings.time == "stream")
-        click.echo(f"broker: every topic is there and rightly set; {partitions} partitions")
+        checked = check_topics(settings.kafka, retrospective=settings.time == "stream")
+        click.echo(f"broker: every topic is there and rightly set; {checked.partitions} partitions")
+        for line in checked.advice:
+            click.echo(f"advice: {line}")
     else:
         click.echo(f"broker: none, source is the file {settings.file.path}")
     Store(settings.store).close()

@@ -1,11 +1,14 @@
 import json
 import os
 import time
+from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer
 from kafka.errors import NotLeaderForPartitionError, UnknownTopicOrPartitionError
+from kafka.structs import TopicPartition
 
+from pipelines import kafka_clients
 from pipelines.errors import SourceError
 from pipelines.outbox import FilePublisher, KafkaPublisher, _first_of_each_key
 from pipelines.settings import File, Kafka, Topics
@@ -85,6 +88,28 @@ def test_a_record_that_the_broker_never_takes_is_refused_and_every_other_key_goe
     assert [0] == later.arrived
     assert [0, 1, 2, 3] == sorted(told.arrived)
     assert {9: "MessageSizeTooLargeError", 10: "MessageSizeTooLargeError"} == told.refused
+
+
+def test_the_handover_of_a_dense_patient_arrives_whole(kafka, topic_prefix):
+    settings = Kafka(
+        bootstrap_servers=[kafka.bootstrap], topics=Topics(merges=topic_prefix + "merges"), group_id=topic_prefix
+    )
+    kafka_clients.create_topics(settings, [settings.topics.merges], 1)
+    publisher = KafkaPublisher(settings)
+    handover = os.urandom(6 << 20).hex().encode()  # 12 MiB, half of it after compression
+
+    assert [1] == publisher.publish([OutboxRow(1, Outgoing("merges", b"p", handover, 1_000))]).arrived
+    publisher.close()
+
+    with closing(kafka_clients.consumer(settings, fetch_bytes=kafka_clients.MERGE_BYTES)) as consumer:
+        here = TopicPartition(settings.topics.merges, 0)
+        consumer.assign([here])
+        consumer.seek(here, 0)
+        until, got = time.monotonic() + 30, {}
+        while not got and time.monotonic() < until:
+            got = consumer.poll(timeout_ms=500)
+
+    assert [handover] == [record.value for record in got[here]]
 
 
 class _Future:
