@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detector.clock import HOUR, MINUTE, minute_ceil
-from detector.events import TimeMoved
+from detector.events import LATEST, TimeMoved
 from pipelines.dataset import Dataset
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.errors import SourceError
@@ -113,7 +113,7 @@ def _play(dataset: Dataset, kafka: Kafka, speed: float | None) -> Counter[str]:
 def _close_stays(out: KafkaProducer, topics: Counter[str], newest: int) -> None:
     """Move time past the close of every stay, on every partition of every topic that was written."""
     # One millisecond more than the last tick: a tick is folded before a record that is later than it.
-    at = minute_ceil(newest + STAYS_CLOSE_AFTER) + 1
+    at = min(minute_ceil(newest + STAYS_CLOSE_AFTER) + 1, LATEST - 1)
     value = encode(TimeMoved(at=at))
     for topic in topics:
         for partition in sorted(out.partitions_for(topic)):
