@@ -272,12 +272,13 @@ def test_every_time_of_an_event_is_within_1900_to_2299_and_is_read_back_as_it_wa
         return data.draw(FURTHEST) if value is None else value
 
     record = {"type": kind, "patient_id": "p"} | timed(TIMED[kind])
+    event = refused = None
     try:
         event = decode(json.dumps(record).encode())
     except InputError as error:
-        assert "bad_time" == error.reason
-    else:
-        assert event == decode(encode(event)) == decode_journal(encode(event))
+        refused = error.reason
+
+    assert "bad_time" == refused or event == decode(encode(event)) == decode_journal(encode(event))
 
 
 @pytest.mark.parametrize(
