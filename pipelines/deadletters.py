@@ -20,9 +20,12 @@ def keep(work: Work, raw: RawRecord, reason: str) -> None:
 
     What is published of it is bounded, so that it can be published; what it leaves out is null, with its length beside.
     """
-    letter = DeadLetter(0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value)
+    letter = DeadLetter(
+        0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value, raw.whole_bytes
+    )
     work.deadletters.append(letter)
     key = raw.key if raw.key is not None and len(raw.key) <= LARGEST_KEY else None
+    value_bytes = len(raw.value) if raw.value is not None and raw.whole_bytes is None else raw.whole_bytes
     value = raw.value if raw.value is not None and len(raw.value) + len(key or b"") <= LARGEST_IN_LETTER else None
     payload = {
         "type": "deadletter",
@@ -34,7 +37,8 @@ def keep(work: Work, raw: RawRecord, reason: str) -> None:
         "key": _base64(key),
         "key_bytes": None if raw.key is None else len(raw.key),
         "value": _base64(value),
-        "value_bytes": None if raw.value is None else len(raw.value),
+        "value_bytes": value_bytes,
+        "truncated": raw.whole_bytes is not None,
     }
     stamp = raw.timestamp if raw.timestamp is not None and raw.timestamp >= 0 else wall_ms()
     work.outgoing.append(Outgoing("deadletters", key, msgspec.json.encode(payload), stamp))

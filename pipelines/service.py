@@ -224,7 +224,8 @@ class Service:
     def _decide(self, partition: int, raws: Sequence[RawRecord]) -> Decided | None:
         """Fold the records and the ticks that are due. None = nothing came and nothing changed."""
         owned = self._owned[partition]
-        work = Work(partition, read=dict(owned.positions), moved={raw.topic: raw.next_offset for raw in raws})
+        moved = {raw.topic: raw.next_offset for raw in raws} | (dict(self._source.marks(partition)) if raws else {})
+        work = Work(partition, read=dict(owned.positions), moved=moved)
         decided = Decided(work, Batch(), Ledger())
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []

@@ -74,6 +74,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fill(timeout_ms)
         return taken or self._take(max_records)
 
+    def marks(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 - an offset says it all
+        return {}
+
     def idle(self, partition: int) -> bool:
         buffers = self._buffers.get(partition, {})
         return all(not buffer and self._at_end(topic, partition) for topic, buffer in buffers.items())

@@ -39,7 +39,7 @@ class OutboxRow(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A record that could not be used, as it came."""
+    """A record that could not be used, as it came. ``whole_bytes`` None = ``value`` is all of it, else how long it was."""
 
     id: int
     topic: str
@@ -49,6 +49,7 @@ class DeadLetter(NamedTuple):
     timestamp: int | None
     key: bytes | None
     value: bytes | None
+    whole_bytes: int | None = None
 
 
 class StoredPatient(NamedTuple):

@@ -74,6 +74,7 @@ deadletters = _table(
     _column("timestamp", sa.BigInteger, nullable=True),
     _column("key", sa.LargeBinary, nullable=True),
     _column("value", sa.LargeBinary, nullable=True),
+    _column("whole_bytes", sa.BigInteger, nullable=True),
     _column("redriven", sa.Boolean),
     _column("stored_at", sa.BigInteger),
 )
