@@ -13,7 +13,8 @@ from detector.errors import InputError
 from detector.events import Acknowledgement, AckReason, Action
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter

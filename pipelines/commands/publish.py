@@ -21,7 +21,8 @@ from pipelines.datasets import FORMATS, open_dataset
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS, encode
 from pipelines.kafka_clients import create_topics, producer
-from pipelines.settings import Kafka, Settings, load_settings
+from pipelines.settings import Kafka, Settings
+from pipelines.settings_file import load_settings, with_servers
 
 STAYS_CLOSE_AFTER = 48 * HOUR + MINUTE  # the silence after which a stay is closed, and the tick that sees it
 FLUSH_S = 60
@@ -57,8 +58,7 @@ def command(
     """
     kafka = (Settings() if config is None else load_settings(config)).kafka
     if bootstrap_servers is not None:
-        given = {"bootstrap_servers": bootstrap_servers.split(",")}
-        kafka = Kafka.model_validate(kafka.model_dump() | given)
+        kafka = with_servers(kafka, bootstrap_servers)
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
     made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
     if made:

@@ -9,7 +9,7 @@ import click
 
 from detector.errors import nearest
 from pipelines.metrics import REJECTED
-from pipelines.settings import load_settings
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.writing import EventWriter
 

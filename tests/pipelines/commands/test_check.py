@@ -79,6 +79,14 @@ def test_with_connect_a_file_source_needs_no_broker_and_the_store_is_opened(site
     assert (site / "store.sqlite").exists()
 
 
+def test_mistakes_of_keys_files_and_codes_are_named_together_with_the_path_of_the_file(site: Path) -> None:
+    write(site, sorce="file", identity_key_file="nowhere", code_map={"LAB1": {"signal": "creatinin"}})
+    lines = check("--config", str(site / "config.yaml")).stderr.splitlines()
+
+    assert all(line.startswith(f"{site / 'config.yaml'} $.") for line in lines)
+    assert ["$.sorce:", "$.identity_key_file:", "$.code_map.LAB1.signal:"] == [line.split()[1] for line in lines]
+
+
 def test_a_store_that_cannot_be_written_ends_with_74(site: Path) -> None:
     write(site, source="file", store={"path": str(site / "nowhere" / "store.sqlite")})
     done = check("--config", str(site / "config.yaml"), "--connect")

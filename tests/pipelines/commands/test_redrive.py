@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.commands.redrive import command
-from pipelines.settings import load_settings
+from pipelines.settings_file import load_settings
 from pipelines.store import DeadLetter, Store, Work
 
 
