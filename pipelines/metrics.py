@@ -203,7 +203,7 @@ class Metrics:
         for (metric, *labels), count in ledger.counts.items():
             self._counts[metric][tuple(labels)].inc(count)
         for signal, seconds in ledger.delays:
-            self._delays[signal,].observe(seconds)
+            self._delays[signal,].observe(max(0.0, seconds))  # charted ahead: a sum that falls is no histogram
 
     def _record(self, record: AlertRecord) -> None:
         if record.state in ("opened", "raised"):
@@ -230,8 +230,8 @@ class Metrics:
             for stay in ward.stays():
                 unit = self._unit(stay.unit)
                 stays[unit, stay.pump] += 1
-                newest = stay.newest_observation_at
-                silent[unit,] += newest is None or stay.now - newest > SILENT_AFTER
+                heard_of = max(stay.opened_at, stay.newest_observation_at or stay.opened_at)
+                silent[unit,] += stay.now - heard_of > SILENT_AFTER
         for family, counts in ((self._active, active), (self._stays, stays), (self._silent, silent)):
             for known, child in family.children.items():
                 child.set(counts[known])

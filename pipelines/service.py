@@ -24,9 +24,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
@@ -46,6 +45,7 @@ from pipelines.intake import take_in
 from pipelines.journal import journal
 from pipelines.merges import handed_over, run_with_merges
 from pipelines.outbox import Publisher
+from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
 from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
@@ -60,29 +60,6 @@ FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or 
 
 class NoProgress(ItbwatchError):
     """The same partition is fenced again and again: the process ends, so that its supervisor is told (exit 70)."""
-
-
-class Metrics(Protocol):
-    """What the service counts (``pipelines.metrics``)."""
-
-    def batch(self, batch: Batch, ledger: Ledger) -> None: ...
-    def rejected(self, topic: str, reason: str) -> None: ...
-    def dead_letter(self, reason: str) -> None: ...
-    def publish_refused(self, topic: str) -> None: ...
-    def lag(self, topic: str, partition: int, records: int) -> None: ...
-    def commit_seconds(self, seconds: float) -> None: ...
-    def detection_latency(self, seconds: float) -> None: ...
-    def kafka_up(self, up: bool) -> None: ...  # noqa: FBT001
-    def store_up(self, up: bool) -> None: ...  # noqa: FBT001
-    def last_record(self, at_seconds: float) -> None: ...
-    def refresh(self, wards: Iterable[Ward]) -> None: ...
-
-
-class Board(Protocol):
-    """What shows the open alerts (``pipelines.web.board``)."""
-
-    def take(self, records: Iterable[AlertRecord]) -> None: ...
-    def forget(self, alert_ids: Iterable[str]) -> None: ...
 
 
 @dataclass
@@ -106,6 +83,7 @@ class Decided:
     ledger: Ledger
     rejected: list[tuple[str, str]] = field(default_factory=list)
     received: dict[Position, int] = field(default_factory=dict)
+    newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
 
 class Service:
@@ -189,7 +167,7 @@ class Service:
             offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
             if offsets:
                 self._source.done(one.work.partition, offsets)
-        self._show(raws)
+        self._show(stored)
         return len(raws)
 
     # -- what the source tells us ----------------------------------------------------------------------------------
@@ -233,12 +211,15 @@ class Service:
         usable, decided.rejected = take_in(
             raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids)
         )
+        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
         for raw, event in usable:
             at = event.at if isinstance(event, TimeMoved) else event.available_at
+            stamps.append(at if raw.timestamp is None else raw.timestamp)
             events += self._ticks.before(partition, raw.timestamp, at)
             if not isinstance(event, TimeMoved):
                 events.append(event)
                 came[raw.position] = raw
+        decided.newest = max(stamps, default=None)
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
         if events:
             decided.batch, folded = self._run(partition, events, decided.ledger)
@@ -361,9 +342,9 @@ class Service:
                         self._metrics.detection_latency(max(0, now - one.received[where]) / 1_000)
                         break
 
-    def _show(self, raws: Sequence[RawRecord]) -> None:
+    def _show(self, stored: Sequence[Decided]) -> None:
         """Set the gauges that say how things stand."""
-        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
+        stamps = [one.newest for one in stored if one.newest is not None]
         if stamps:
             self._metrics.last_record(max(stamps) / 1_000)
         now = time.monotonic()

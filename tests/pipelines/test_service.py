@@ -303,6 +303,15 @@ def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the
     assert 1 == len(Path(settings.file.deadletters).read_text().splitlines())
 
 
+def test_a_record_without_a_broker_has_the_time_of_its_event(settings):
+    told = Counted()
+    write(settings, observed(effective_at=START, available_at=START + 5_000), b"not json")
+    with service(settings, told) as made:
+        drain(made)
+
+    assert [((START + 5_000) / 1_000,)] == told.calls["last_record"]
+
+
 def test_a_quarantined_observation_is_kept_and_can_be_redriven(settings):
     write(settings, observed(unit="furlong"))
     with service(settings) as made:
