@@ -34,11 +34,11 @@ def open_dataset(
         ConfigError: an input is not there.
         OSError: an input cannot be read.
     """
+    read = import_module(f"{__name__}.{format_name.replace('-', '_')}").read
+    dataset: Dataset = read(inputs, stays, context)
     if pumps is not None and pumps not in PUMPS and not Path(pumps).exists():
         expected = "expected all, none, or an NDJSON file of pump events that is there"
         raise ConfigError([f"--pumps {pumps!r}: no such file; {expected}{nearest(pumps, PUMPS)}"])
-    read = import_module(f"{__name__}.{format_name.replace('-', '_')}").read
-    dataset: Dataset = read(inputs, stays, context)
     if pumps is not None:
         forget_pumps(dataset)
         known = pumps if pumps in PUMPS else canonical.add_events(dataset, Path(pumps), "pump", others=False)

@@ -235,7 +235,7 @@ def test_bad_records_become_dead_letters_a_redrive_comes_back_and_what_is_resolv
     letters = [json.loads(record.value) for record in read_topic(kafka, topic_prefix + "deadletters")]
 
     assert Counter(encoding=2, tombstone=1, key_mismatch=4) == Counter(one["reason"] for one in letters)
-    assert [1] == [record.offset + 1 for record in read_topic(kafka, topic_prefix + "acknowledgements")]
+    assert [] == read_topic(kafka, topic_prefix + "acknowledgements")
     for secret in ("Jane-Doe", ward[-1].patient_id):
         assert secret not in log.read_text()
         assert secret not in metrics
