@@ -27,7 +27,7 @@ from detector.scoring import NoScorer, Scorer
 
 
 class StayView(NamedTuple):
-    """What metrics may know of an open stay."""
+    """What metrics may know of an open stay. ``now`` goes on with the ticks, whether or not they changed anything."""
 
     patient_id: str
     stay_id: str | None
@@ -35,6 +35,7 @@ class StayView(NamedTuple):
     pump: str
     newest_observation_at: int | None
     now: int
+    opened_at: int
 
 
 class Agenda:
@@ -111,7 +112,7 @@ class Ward:
                 yield StayView(
                     patient.patient_id, patient.stay.stay_id, patient.stay.unit,
                     patient.looked[0],
-                    patient.newest_observation_at, patient.now,
+                    patient.newest_observation_at, max(patient.now, self.ticked_at), patient.stay.opened_at,
                 )  # fmt: skip
 
 

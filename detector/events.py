@@ -53,6 +53,10 @@ class Condition(Struct, frozen=True, omit_defaults=True):
     code: str
     since: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.since is not None:
+            _require_time("since", self.since)
+
 
 class Observation(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="observation"):
     """One vital sign or laboratory result, in the code and unit it came in.
@@ -188,6 +192,8 @@ class Acknowledgement(Struct, frozen=True, omit_defaults=True, kw_only=True, tag
         _require_identity(self.patient_id)
         _require_time("at", self.at)
         _require_time("available_at", self.available_at)
+        if self.until is not None:
+            _require_time("until", self.until)
 
 
 class Merged(Struct, frozen=True, kw_only=True, tag="merge"):
@@ -202,12 +208,18 @@ class Merged(Struct, frozen=True, kw_only=True, tag="merge"):
     payload: bytes
     position: Position | None = None
 
+    def __post_init__(self) -> None:
+        _require_time("available_at", self.available_at)
+
 
 class TimeMoved(Struct, frozen=True, kw_only=True, tag="time"):
     """A record that only moves its partition's time on (the end of a published data set)."""
 
     at: int
     position: Position | None = None
+
+    def __post_init__(self) -> None:
+        _require_time("at", self.at)
 
 
 class Ticked(Struct, frozen=True, tag="tick"):

@@ -16,6 +16,7 @@ import click
 from detector.errors import ConfigError, ItbwatchError
 from pipelines import commands
 from pipelines.errors import INPUT_OUTPUT, NO_PROGRESS, exit_code
+from pipelines.usage import usage_line
 
 
 class _Commands(click.Group):
@@ -45,8 +46,11 @@ def main() -> None:
     """Run a command and exit: 0 done, 2 usage or configuration, 65 input refused, 70 internal, 74 input/output."""
     try:
         sys.exit(cli(prog_name="itbwatch", standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _say(usage_line(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -60,7 +64,8 @@ def main() -> None:
         sys.stderr.close()  # nothing more can be said to a reader that left
         sys.exit(INPUT_OUTPUT)
     except OSError as error:
-        _say(f"{error.filename or 'input/output'}: {error.strerror or type(error).__name__}")
+        what = f"{error.filename or 'input/output'}: {error.strerror or type(error).__name__}"
+        _say(f"{what}; expected a path that can be read and written; check that it is there, its mode and its disk")
         sys.exit(INPUT_OUTPUT)
     except Exception as error:  # noqa: BLE001 - the last resort: where it happened, and no value that it happened with
         logging.getLogger(__name__).critical("internal_error error=%s", type(error).__name__)

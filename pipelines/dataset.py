@@ -19,7 +19,7 @@ import polars as pl
 
 from detector.clock import DAY
 from detector.errors import ConfigError, InputError
-from detector.events import Acknowledgement, Context, Encounter, Observation, PatientEvent, Position, Pump
+from detector.events import EARLIEST, Acknowledgement, Context, Encounter, Observation, PatientEvent, Position, Pump
 
 TOPIC_ORDER: tuple[str, ...] = ("encounters", "pumps", "context", "observations", "acknowledgements")
 _TYPES = (Encounter, Pump, Context, Observation, Acknowledgement)
@@ -172,6 +172,14 @@ class Dataset:
                 )  # fmt: skip
 
 
+def forget_pumps(dataset: Dataset) -> None:
+    """Keep the pump events of a data set out, and count them: somebody else says who has a pump."""
+    kept = [one for one in dataset.others if not isinstance(one[1], Pump)]
+    dataset.rejected["pumps", "overridden"] += len(dataset.others) - len(kept)
+    dataset.rejected += Counter()  # without what was counted zero times
+    dataset.others = kept
+
+
 def declare_pumps(dataset: Dataset, known: str | set[str]) -> None:
     """Say of every patient whether a pump is there, before anything else is known of it.
 
@@ -189,7 +197,7 @@ def declare_pumps(dataset: Dataset, known: str | set[str]) -> None:
     for patient, start in first.items():
         if isinstance(known, set) and patient in known:
             continue
-        at = admitted.get(patient, start) - 365 * DAY if known == "all" else start
+        at = max(EARLIEST, admitted.get(patient, start) - 365 * DAY) if known == "all" else start
         kind: Literal["implanted", "absent"] = "implanted" if known == "all" else "absent"
         pump = Pump(patient_id=patient, event=kind, at=at, available_at=start)
         # row -1: before any pump event that a file has at the same instant
@@ -203,6 +211,8 @@ def existing(path: Path) -> Path:
     Raises:
         ConfigError: there is no such file.
     """
-    if not path.is_file():
-        raise ConfigError([f"{path}: no such file; expected a table of events"])
+    if path.is_dir():
+        raise ConfigError([f"{path}: is a folder; expected a file: a table, or NDJSON of events; name a file in it"])
+    if not path.exists():
+        raise ConfigError([f"{path}: no such file; expected a table, or NDJSON of events; correct the path"])
     return path

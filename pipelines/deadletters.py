@@ -11,14 +11,22 @@ from pipelines.sources import RawRecord
 from pipelines.store import DeadLetter, Outgoing, Work
 from pipelines.ticks import wall_ms
 
-LARGEST_IN_LETTER: Final = 512 << 10  # bytes: as base64 it still fits a topic's default message size
+LARGEST_IN_LETTER: Final = 512 << 10  # bytes of key and value: as base64 they still fit a topic's default message size
+LARGEST_KEY: Final = 1 << 10  # bytes: no patient_id is longer (256 characters of UTF-8)
 
 
 def keep(work: Work, raw: RawRecord, reason: str) -> None:
-    """Keep a record aside with its bytes: in the store for ``redrive``, and for whoever reads the dead letters."""
-    letter = DeadLetter(0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value)
+    """Keep a record aside with its bytes: in the store for ``redrive``, and for whoever reads the dead letters.
+
+    What is published of it is bounded, so that it can be published; what it leaves out is null, with its length beside.
+    """
+    letter = DeadLetter(
+        0, raw.topic, raw.partition, raw.offset, reason, raw.timestamp, raw.key, raw.value, raw.whole_bytes
+    )
     work.deadletters.append(letter)
-    value = raw.value if raw.value is not None and len(raw.value) <= LARGEST_IN_LETTER else None
+    key = raw.key if raw.key is not None and len(raw.key) <= LARGEST_KEY else None
+    value_bytes = len(raw.value) if raw.value is not None and raw.whole_bytes is None else raw.whole_bytes
+    value = raw.value if raw.value is not None and len(raw.value) + len(key or b"") <= LARGEST_IN_LETTER else None
     payload = {
         "type": "deadletter",
         "reason": reason,
@@ -26,12 +34,14 @@ def keep(work: Work, raw: RawRecord, reason: str) -> None:
         "partition": raw.partition,
         "offset": raw.offset,
         "timestamp": raw.timestamp,
-        "key": _base64(raw.key),
+        "key": _base64(key),
+        "key_bytes": None if raw.key is None else len(raw.key),
         "value": _base64(value),
-        "value_bytes": None if raw.value is None else len(raw.value),
+        "value_bytes": value_bytes,
+        "truncated": raw.whole_bytes is not None,
     }
     stamp = raw.timestamp if raw.timestamp is not None and raw.timestamp >= 0 else wall_ms()
-    work.outgoing.append(Outgoing("deadletters", raw.key, msgspec.json.encode(payload), stamp))
+    work.outgoing.append(Outgoing("deadletters", key, msgspec.json.encode(payload), stamp))
 
 
 def _base64(raw: bytes | None) -> str | None:

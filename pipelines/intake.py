@@ -9,6 +9,7 @@ from detector.errors import InputError
 from detector.events import PatientEvent, TimeMoved
 from pipelines.deadletters import keep
 from pipelines.formats import canonical
+from pipelines.kafka_clients import LARGEST_RECORD
 from pipelines.settings import Limits
 from pipelines.sources import RawRecord
 from pipelines.store import Work
@@ -51,7 +52,7 @@ def take_in(
                 topic=raw.role,
                 timestamp=raw.timestamp,
                 position=raw.position,
-                record_bytes=limits.record_bytes,
+                record_bytes=limits.record_bytes if raw.role != "merges" else LARGEST_RECORD,
                 json_depth=limits.json_depth,
             )
             if raw.role is not None and not isinstance(event, TimeMoved) and raw.key != event.patient_id.encode():

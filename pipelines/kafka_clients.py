@@ -28,6 +28,17 @@ TOPIC_CONFIG = {
     "message.timestamp.after.max.ms": str((1 << 63) - 1),
 }
 
+MERGE_BYTES = 16 << 20  # compressed; a day of a densely monitored patient is a few MB
+MERGE_CONFIG = {"max.message.bytes": str(MERGE_BYTES)}
+"""What the topic of merges has besides: a handover is the whole history of a patient in one record."""
+
+LARGEST_RECORD = 64 << 20  # before compression
+
+
+def topic_config(kafka: Kafka, topic: str) -> dict[str, str]:
+    """How a topic of this name must be set."""
+    return TOPIC_CONFIG | (MERGE_CONFIG if topic == kafka.topics.merges else {})
+
 
 def consumer(kafka: Kafka, fetch_bytes: int) -> KafkaConsumer:
     """A consumer of the group that starts nowhere by itself: positions are ours.
@@ -73,7 +84,8 @@ def producer(kafka: Kafka, **options: Any) -> KafkaProducer:
         enable_idempotence=True,
         delivery_timeout_ms=max(kafka.delivery_timeout_ms, kafka.request_timeout_ms + options.get("linger_ms", 0)),
         allow_auto_create_topics=False,
-        max_request_size=16 << 20,
+        max_request_size=LARGEST_RECORD,
+        compression_type="zstd",
         **({"max_block_ms": kafka.delivery_timeout_ms} | options),
     )
 
@@ -97,7 +109,9 @@ def create_topics(kafka: Kafka, topics: Iterable[str], partitions: int) -> list[
     try:
         missing = sorted(set(topics) - set(client.list_topics()))
         if missing:
-            client.create_topics([NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIG) for name in missing])
+            client.create_topics(
+                [NewTopic(name, partitions, 1, topic_configs=topic_config(kafka, name)) for name in missing]
+            )
     except KafkaError as error:
         raise SourceError(f"kafka: topics cannot be made ({type(error).__name__}); make them by hand") from error
     finally:

@@ -32,6 +32,7 @@ from detector.rules.truth import WORDS as TRUTHS
 from pipelines.formats.canonical import REASONS as DECODING
 from pipelines.pseudonym import pseudonym
 from pipelines.settings import Settings
+from pipelines.store import OUTGOING
 
 OTHER = "other"
 SYNDROMES: tuple[str, ...] = get_args(Syndrome)
@@ -166,6 +167,9 @@ class Metrics:
         self._dead_letters = self._counter(
             "dead_letters", "Records kept aside with their bytes.", reason=(*REJECTED, OTHER)
         )
+        self._refused = self._counter(
+            "publish_refused", "Records kept aside, because the broker will never take them.", topic=(*OUTGOING, OTHER)
+        )
         self._delays = self._histogram(
             "observation_delay_seconds", "From measurement to record.", DELAYS, signal=signals
         )
@@ -211,7 +215,7 @@ class Metrics:
         for (metric, *labels), count in ledger.counts.items():
             self._counts[metric][tuple(labels)].inc(count)
         for signal, seconds in ledger.delays:
-            self._delays[signal,].observe(seconds)
+            self._delays[signal,].observe(max(0.0, seconds))  # charted ahead: a sum that falls is no histogram
 
     def _record(self, record: AlertRecord) -> None:
         if record.state in ("opened", "raised"):
@@ -238,8 +242,8 @@ class Metrics:
             for stay in ward.stays():
                 unit = self._unit(stay.unit)
                 stays[unit, stay.pump] += 1
-                newest = stay.newest_observation_at
-                silent[unit,] += newest is None or stay.now - newest > SILENT_AFTER
+                heard_of = max(stay.opened_at, stay.newest_observation_at or stay.opened_at)
+                silent[unit,] += stay.now - heard_of > SILENT_AFTER
         for family, counts in ((self._active, active), (self._stays, stays), (self._silent, silent)):
             for known, child in family.children.items():
                 child.set(counts[known])
@@ -253,6 +257,10 @@ class Metrics:
 
     def dead_letter(self, reason: str) -> None:
         self._dead_letters[reason,].inc()
+
+    def publish_refused(self, topic: str) -> None:
+        """``topic`` is a role."""
+        self._refused[topic,].inc()
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         self._lag.labels(self._topics.get(topic, OTHER), str(partition)).set(records)

@@ -2,7 +2,10 @@
 
 A record is marked as published only when the broker has acknowledged it, or the file has it. Whatever is not marked is
 sent again; a reader that drops sequences not above one already seen sees each alert record once, in order. To keep that
-true through failures, no record is sent while an earlier one of its key is unacknowledged.
+true through failures, no record is sent while an earlier one of its topic and key is unacknowledged.
+
+A record that the broker will never take (it is too large for its topic) would hold back its key for ever. It is
+reported as refused, its row is parked, and the key goes on; the others never wait for it.
 """
 
 from __future__ import annotations
@@ -11,28 +14,47 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 
 from pipelines.errors import SourceError
 from pipelines.kafka_clients import producer
 from pipelines.settings import File, Kafka
-from pipelines.store import OutboxRow
+from pipelines.store import OUTGOING, OutboxRow
 
 log = logging.getLogger(__name__)
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 PUBLISH_S = 5.0  # how long one poll may wait for acknowledgements; what is left waits in the store for the next one
+NEVER_TAKEN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, InvalidRecordError)
+"""What a broker says of the record itself: sending the same bytes again cannot end otherwise."""
+TOPIC_IS_SILENT = (KafkaTimeoutError, UnknownTopicOrPartitionError)
+"""Nothing can be sent to this topic now, whatever the key."""
+
+
+class Told(NamedTuple):
+    """What became of rows: those that have ``arrived``, and those ``refused`` for good with the name of the error."""
+
+    arrived: list[int]
+    refused: dict[int, str]
 
 
 class Publisher(Protocol):
     """Where committed records go."""
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[int]:
-        """Send them; return the ids of those that have arrived. Waits seconds at most.
+    def publish(self, rows: Sequence[OutboxRow]) -> Told:
+        """Send them and say what became of them; the others wait for the next call. Takes seconds at most.
 
         Raises:
             SourceError: the files cannot be written.
@@ -42,36 +64,92 @@ class Publisher(Protocol):
 
 
 class KafkaPublisher:
-    """An idempotent producer, made when there is first something to say."""
+    """An idempotent producer, made when there is first something to say, and anew when a record has broken it.
+
+    An error that is no outage (too large, not allowed) leaves an idempotent producer of kafka-python unusable, and all
+    that was on its way fails with the same error. So what failed in company is sent again alone, to tell who it was.
+    """
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self._producer: KafkaProducer | None = None
-        self._sent: dict[int, object] = {}
+        self._sent: dict[int, Any] = {}  # what only takes long, by row id: it is waited for again
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[int]:
+    def publish(self, rows: Sequence[OutboxRow]) -> Told:
         deadline = time.monotonic() + PUBLISH_S
-        arrived: list[int] = []
-        waiting = list(rows)
-        try:
-            while waiting and time.monotonic() < deadline:
-                wave, waiting = _first_of_each_key(waiting)
-                futures = [(row, self._send(row)) for row in wave]
-                for row, future in futures:
-                    future.get(timeout=max(0.01, deadline - time.monotonic()))
-                    arrived.append(row.id)
-                    self._sent.pop(row.id, None)
-        except KafkaError as error:
-            log.warning("publish_failed error=%s waiting=%d", type(error).__name__, len(rows) - len(arrived))
-            # A future that failed will not succeed any more, and one that only takes long is waited for again.
-            self._sent = {i: future for i, future in self._sent.items() if not future.is_done}  # type: ignore[attr-defined]
-        return arrived
+        told = Told([], {})
+        errors: set[str] = set()
+        for topic in OUTGOING:  # one after the other: a topic that takes nothing must not break another's records
+            errors |= self._publish([row for row in rows if row.record.topic == topic], deadline, told)
+        if errors:
+            left = len(rows) - len(told.arrived) - len(told.refused)
+            log.warning("publish_failed error=%s waiting=%d", ",".join(sorted(errors)), left)
+        return told
 
     def close(self) -> None:
         if self._producer is not None:
             self._producer.close(timeout=1)
+            self._producer = None
 
-    def _send(self, row: OutboxRow):  # type: ignore[no-untyped-def]  # noqa: ANN202 - kafka-python ships no types
+    def _publish(self, rows: Sequence[OutboxRow], deadline: float, told: Told) -> set[str]:
+        """Send the rows of one topic in waves. Returns the names of the errors that may pass."""
+        errors: set[str] = set()
+        waiting = list(rows)
+        while waiting and time.monotonic() < deadline:
+            wave, waiting = _first_of_each_key(waiting)
+            failed = self._send_all(wave, deadline, told)
+            if not _unbroken(failed):
+                failed |= self._send_alone([row for row in wave if row.id in failed], deadline, told)
+                failed = {number: error for number, error in failed.items() if not _settled(number, told)}
+            errors |= {type(error).__name__ for error in failed.values()}
+            if any(isinstance(error, TOPIC_IS_SILENT) or not error.retriable for error in failed.values()):
+                break
+            held = {row.record.key for row in wave if row.id in failed and row.record.key is not None}
+            waiting = [row for row in waiting if row.record.key not in held]
+        return errors
+
+    def _send_all(self, wave: Sequence[OutboxRow], deadline: float, told: Told) -> dict[int, KafkaError]:
+        """Send rows together and wait for them. Returns the errors of those that have not arrived, by row id."""
+        failed: dict[int, KafkaError] = {}
+        futures: list[tuple[OutboxRow, Any]] = []
+        for row in wave:
+            try:
+                future = self._send(row)
+            except KafkaError as error:
+                failed[row.id] = error
+                break  # the topic is not known, or the buffer is full: the next one would wait as long
+            futures.append((row, future))
+            if future.is_done and isinstance(future.exception, TOPIC_IS_SILENT):
+                break
+        for row, future in futures:
+            try:
+                future.get(timeout=max(0.01, deadline - time.monotonic()))
+                told.arrived.append(row.id)
+            except KafkaError as error:
+                failed[row.id] = error
+            if future.is_done:
+                self._sent.pop(row.id, None)
+        if not _unbroken(failed):
+            self.close()
+            self._sent.clear()
+        return failed
+
+    def _send_alone(self, suspects: Sequence[OutboxRow], deadline: float, told: Told) -> dict[int, KafkaError]:
+        """Send rows one by one, the largest first, and refuse those that the broker will not take."""
+        failed: dict[int, KafkaError] = {}
+        for row in sorted(suspects, key=lambda one: len(one.record.payload), reverse=True):
+            if time.monotonic() >= deadline:
+                break
+            error = self._send_all([row], deadline, told).get(row.id)
+            if isinstance(error, NEVER_TAKEN):
+                told.refused[row.id] = type(error).__name__
+            elif error is not None:
+                failed[row.id] = error
+                if not error.retriable:
+                    break  # not this record but its topic
+        return failed
+
+    def _send(self, row: OutboxRow) -> Any:
         if row.id not in self._sent:
             if self._producer is None:
                 self._producer = producer(self._kafka, max_block_ms=int(PUBLISH_S * 1_000))
@@ -83,6 +161,15 @@ class KafkaPublisher:
         return self._sent[row.id]
 
 
+def _unbroken(failed: Mapping[int, KafkaError]) -> bool:
+    """Whether the producer can go on after these errors: outages pass by themselves."""
+    return all(error.retriable or isinstance(error, TOPIC_IS_SILENT) for error in failed.values())
+
+
+def _settled(number: int, told: Told) -> bool:
+    return number in told.refused or number in told.arrived
+
+
 class FilePublisher:
     """Alert records and dead letters as lines of two files; ``-`` is standard output."""
 
@@ -90,15 +177,20 @@ class FilePublisher:
         self._paths = {"alerts": file.alerts, "deadletters": file.deadletters}
         self._open: dict[str, BinaryIO] = {}
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[int]:
+    def publish(self, rows: Sequence[OutboxRow]) -> Told:
+        role = "alerts"
         try:
             for row in rows:
-                self._file(row.record.topic).write(row.record.payload + b"\n")
-            for file in self._open.values():
-                file.flush()
+                role = row.record.topic
+                self._file(role).write(row.record.payload + b"\n")
+            for role in self._open:
+                self._open[role].flush()
         except OSError as error:
-            raise SourceError(f"file.alerts, file.deadletters: cannot be written ({error.strerror})") from error
-        return [row.id for row in rows]
+            raise SourceError(
+                f"file.{role}: {self._paths[role]} cannot be written ({error.strerror});"
+                " expected a file in a folder that is there and writable; mend it or its path in config.yaml"
+            ) from error
+        return Told([row.id for row in rows], {})
 
     def close(self) -> None:
         for file in self._open.values():

@@ -47,13 +47,25 @@ def load_plan(settings: Settings) -> Plan:
         ConfigError: with every mistake of every file.
     """
     folder = Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
-    return plan_from_files(
-        folder,
-        identity_key=settings.identity_key(),
-        pump_register_complete=settings.pump_register == "complete",
-        code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
-        convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
-    )
+    problems: list[str] = []
+    key = PUBLIC_KEY
+    try:
+        key = settings.identity_key()
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        plan = plan_from_files(
+            folder,
+            identity_key=key,
+            pump_register_complete=settings.pump_register == "complete",
+            code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
+            convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
+        )
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from error
+    if problems:
+        raise ConfigError(problems)
+    return plan
 
 
 def plan_from_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,10 @@ from pipelines.store import Store
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
 from pipelines.web.server import WebServer, allowed_hosts
+
+log = logging.getLogger(__name__)
+
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - to know them
 
 
 @contextmanager
@@ -54,7 +59,13 @@ def running(
             board,
             partial(connect, settings),
         )
-        app = build_app(metrics, board, service.ready, hosts=allowed_hosts(settings.http.host), notice=notice)
+        app = build_app(
+            metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice
+        )
+        if settings.http.host in EVERY_ADDRESS and not settings.http.hosts:
+            log.warning(
+                "http_hosts_empty effect='others than loopback are answered 400' mend='list names in http.hosts'"
+            )
         try:
             web = open_now.enter_context(WebServer(app, settings.http.host, settings.http.port))
         except OSError as error:

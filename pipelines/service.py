@@ -24,9 +24,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
@@ -46,9 +45,10 @@ from pipelines.intake import take_in
 from pipelines.journal import journal
 from pipelines.merges import handed_over, run_with_merges
 from pipelines.outbox import Publisher
+from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import TICK, Fenced, Outgoing, Store, Work
+from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
@@ -60,28 +60,6 @@ FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or 
 
 class NoProgress(ItbwatchError):
     """The same partition is fenced again and again: the process ends, so that its supervisor is told (exit 70)."""
-
-
-class Metrics(Protocol):
-    """What the service counts (``pipelines.metrics``)."""
-
-    def batch(self, batch: Batch, ledger: Ledger) -> None: ...
-    def rejected(self, topic: str, reason: str) -> None: ...
-    def dead_letter(self, reason: str) -> None: ...
-    def lag(self, topic: str, partition: int, records: int) -> None: ...
-    def commit_seconds(self, seconds: float) -> None: ...
-    def detection_latency(self, seconds: float) -> None: ...
-    def kafka_up(self, up: bool) -> None: ...  # noqa: FBT001
-    def store_up(self, up: bool) -> None: ...  # noqa: FBT001
-    def last_record(self, at_seconds: float) -> None: ...
-    def refresh(self, wards: Iterable[Ward]) -> None: ...
-
-
-class Board(Protocol):
-    """What shows the open alerts (``pipelines.web.board``)."""
-
-    def take(self, records: Iterable[AlertRecord]) -> None: ...
-    def forget(self, alert_ids: Iterable[str]) -> None: ...
 
 
 @dataclass
@@ -105,6 +83,7 @@ class Decided:
     ledger: Ledger
     rejected: list[tuple[str, str]] = field(default_factory=list)
     received: dict[Position, int] = field(default_factory=dict)
+    newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
 
 class Service:
@@ -132,6 +111,7 @@ class Service:
         self._owned: dict[int, Owned] = {}
         self._stopping = False
         self._store_up = True
+        self._parked = 0
         self._refreshed_s = float("-inf")
         self._source = connect(self)
 
@@ -163,7 +143,10 @@ class Service:
             "the source does not answer": not self._source.up(),
             "the store cannot be written": not self._store_up,
         }
-        return [reason for reason, holds in reasons.items() if holds]
+        told = [reason for reason, holds in reasons.items() if holds]
+        if self._parked:
+            told.append(f"the broker refused {self._parked} records for good")
+        return told
 
     def step(self) -> int:
         """One round; returns the number of records it took."""
@@ -184,18 +167,20 @@ class Service:
             offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
             if offsets:
                 self._source.done(one.work.partition, offsets)
-        self._show(raws)
+        self._show(stored)
         return len(raws)
 
     # -- what the source tells us ----------------------------------------------------------------------------------
 
     def gained(self, partition: int) -> Mapping[str, int]:
+        self._store.retry_parked(partition)  # its cause may be mended by now
         stored = self._store.load(partition)
         ward = Ward(self._plan, stored.positions.get(TICK))
         for one in stored.patients:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
             ward.let_rest(one.patient_id)
         self._owned[partition] = Owned(ward, stored.positions)
+        self._parked = self._store.parked(self._owned)
         self._ticks.resume(partition, stored.positions.get(TICK, NO_TIME))
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
@@ -204,6 +189,7 @@ class Service:
 
     def lost(self, partition: int) -> None:
         owned = self._owned.pop(partition)
+        self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
         log.info("partition_lost partition=%d", partition)
 
@@ -216,7 +202,8 @@ class Service:
     def _decide(self, partition: int, raws: Sequence[RawRecord]) -> Decided | None:
         """Fold the records and the ticks that are due. None = nothing came and nothing changed."""
         owned = self._owned[partition]
-        work = Work(partition, read=dict(owned.positions), moved={raw.topic: raw.next_offset for raw in raws})
+        moved = {raw.topic: raw.next_offset for raw in raws} | (dict(self._source.marks(partition)) if raws else {})
+        work = Work(partition, read=dict(owned.positions), moved=moved)
         decided = Decided(work, Batch(), Ledger())
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []
@@ -224,12 +211,15 @@ class Service:
         usable, decided.rejected = take_in(
             raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids)
         )
+        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
         for raw, event in usable:
             at = event.at if isinstance(event, TimeMoved) else event.available_at
+            stamps.append(at if raw.timestamp is None else raw.timestamp)
             events += self._ticks.before(partition, raw.timestamp, at)
             if not isinstance(event, TimeMoved):
                 events.append(event)
                 came[raw.position] = raw
+        decided.newest = max(stamps, default=None)
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
         if events:
             decided.batch, folded = self._run(partition, events, decided.ledger)
@@ -320,10 +310,22 @@ class Service:
 
     def _publish(self) -> None:
         while rows := self._store.pending(self._owned, PUBLISH_ROWS):
-            arrived = self._publisher.publish(rows)
-            self._store.mark_published(arrived)
-            if len(arrived) < PUBLISH_ROWS:
+            told = self._publisher.publish(rows)
+            self._store.mark_published(told.arrived)
+            if told.refused:
+                self._park(rows, told.refused)
+            if len(told.arrived) + len(told.refused) < len(rows) or len(rows) < PUBLISH_ROWS:
                 return
+
+    def _park(self, rows: Sequence[OutboxRow], refused: Mapping[int, str]) -> None:
+        """Keep aside what the broker will never take, so that it holds nothing else back."""
+        self._store.park(refused)
+        self._parked = self._store.parked(self._owned)
+        for row in rows:
+            if row.id in refused:
+                topic, size = row.record.topic, len(row.record.payload)
+                log.error("publish_refused topic=%s row=%d bytes=%d error=%s", topic, row.id, size, refused[row.id])
+                self._metrics.publish_refused(topic)
 
     def _count(self, one: Decided) -> None:
         self._metrics.batch(one.batch, one.ledger)
@@ -340,9 +342,9 @@ class Service:
                         self._metrics.detection_latency(max(0, now - one.received[where]) / 1_000)
                         break
 
-    def _show(self, raws: Sequence[RawRecord]) -> None:
+    def _show(self, stored: Sequence[Decided]) -> None:
         """Set the gauges that say how things stand."""
-        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
+        stamps = [one.newest for one in stored if one.newest is not None]
         if stamps:
             self._metrics.last_record(max(stamps) / 1_000)
         now = time.monotonic()

@@ -1,6 +1,6 @@
 """config.yaml as one frozen value. What every key means stands in config.yaml itself, beside its default.
 
-A wrong file is answered with every mistake at once: path in the file, value, what was expected, the nearest right name.
+``pipelines.settings_file`` reads it, and answers a wrong file with every mistake at once.
 """
 
 from __future__ import annotations
@@ -8,18 +8,25 @@ from __future__ import annotations
 import ipaddress
 import re
 import stat
-import types
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
-from zoneinfo import ZoneInfo
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
-import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from detector.errors import ConfigError, nearest
 from detector.plan import PUBLIC_KEY
-from pipelines.yaml_files import read_yaml
 
+LAST_PORT = 65_535
 SMALLEST_KEY = 16  # bytes: 128 bits, the size of an alert id
 
 
@@ -27,8 +34,15 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError("expected an IANA time zone such as Europe/Berlin or UTC") from error
+        hint = nearest(name, available_timezones())
+        raise ValueError(f"expected an IANA time zone such as Europe/Berlin or UTC{hint}") from error
     return name
+
+
+def _port_in_range(server: str) -> str:
+    if int(server.rpartition(":")[2]) > LAST_PORT:
+        raise ValueError(f"expected host:port with a port from 1 to {LAST_PORT}")
+    return server
 
 
 def _like(pattern: str, expected: str) -> AfterValidator:
@@ -40,8 +54,19 @@ def _like(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Topic = Annotated[str, _like(r"[a-zA-Z0-9._-]{1,249}", "a topic name (letters, digits, '.', '_', '-'; 249 at most)")]
-Server = Annotated[str, _like(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}", "host:port")]
+Topic = Annotated[
+    str, _like(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}", "a topic name (letters, digits, '.', '_', '-'; 249 at most)")
+]
+Server = Annotated[
+    str,
+    _like(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):0*[1-9]\d*", "host:port"),
+    AfterValidator(_port_in_range),
+]
+Name = Annotated[str, Field(min_length=1)]
+FileName = Name
+HostName = Annotated[
+    str, _like(r"\*|(\*\.)?[A-Za-z0-9._-]+", "a host name or IPv4 address without port, *.domain, or *")
+]
 
 
 class _Section(BaseModel):
@@ -61,12 +86,12 @@ def is_loopback(host: str) -> bool:
 class Security(_Section):
     protocol: Literal["plaintext", "ssl", "sasl_ssl"] = "plaintext"
     insecure: bool = False
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    ca_file: FileName | None = None
+    certificate_file: FileName | None = None
+    key_file: FileName | None = None
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     username: str | None = None
-    password_file: str | None = None
+    password_file: FileName | None = None
 
 
 class Topics(_Section):
@@ -78,6 +103,16 @@ class Topics(_Section):
     merges: Topic = "itb.merges"
     alerts: Topic = "itb.alerts"
     deadletters: Topic = "itb.deadletters"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Topics:
+        roles: dict[str, list[str]] = {}
+        for role, name in self.model_dump().items():
+            roles.setdefault(name, []).append(role)
+        for name, same in roles.items():
+            if len(same) > 1:
+                raise ValueError(f"{name!r} is the topic of {' and '.join(same)}; expected eight different names")
+        return self
 
 
 class Kafka(_Section):
@@ -118,20 +153,21 @@ class Kafka(_Section):
 
 
 class File(_Section):
-    path: str = "events.ndjson"
-    alerts: str = "-"
-    deadletters: str = "deadletters.ndjson"
+    path: FileName = "events.ndjson"
+    alerts: FileName = "-"
+    deadletters: FileName = "deadletters.ndjson"
 
 
 class Store(_Section):
-    path: str = "itbwatch.sqlite"
-    url_file: str | None = None
+    path: FileName = "itbwatch.sqlite"
+    url_file: FileName | None = None
     journal_days: PositiveInt = 14
 
 
 class Http(_Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8480, ge=0, le=65_535)
+    host: Name = "127.0.0.1"
+    port: int = Field(default=8480, ge=0, le=LAST_PORT)
+    hosts: list[HostName] = Field(default=[], max_length=100)
 
 
 class Poll(_Section):
@@ -155,7 +191,7 @@ class Limits(_Section):
 
 
 class Rules(_Section):
-    catalogue: str | None = None
+    catalogue: FileName | None = None
 
 
 class Logging(_Section):
@@ -173,11 +209,11 @@ class Settings(_Section):
     poll: Poll = Poll()
     store: Store = Store()
     http: Http = Http()
-    wards: list[Annotated[str, Field(min_length=1)]] = Field(default=[], max_length=200)
+    wards: list[Name] = Field(default=[], max_length=200)
     pump_register: Literal["complete", "partial"] = "partial"
-    identity_key_file: str | None = None
+    identity_key_file: FileName | None = None
     alert_active: AlertActive = AlertActive()
-    code_map: dict[str, SiteCode] = {}
+    code_map: dict[Name, SiteCode] = {}
     fahrenheit_feeds: bool = False
     limits: Limits = Limits()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
@@ -213,68 +249,3 @@ def read_secret(path: str, where: str) -> bytes:
     except OSError as error:
         problem = f"{path!r} cannot be read ({error.strerror}); expected a file of mode 0600"
         raise ConfigError([f"config.yaml {where}: {problem}"]) from error
-
-
-def load_settings(path: Path) -> Settings:
-    """Read a configuration file; a key left out has its default.
-
-    Raises:
-        ConfigError: with every mistake of the file.
-    """
-    written = read_yaml(path)
-    try:
-        return Settings.model_validate({} if written is None else written)
-    except pydantic.ValidationError as error:
-        raise ConfigError([f"{path} {_problem(one)}" for one in error.errors(include_url=False)]) from error
-
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "string_type": "a text (quote it if it looks like a number)",
-    "int_type": "a whole number",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "string_too_short": "a text that is not empty",
-}
-"""What was expected, in the words of YAML, where the validator speaks of Python."""
-
-
-def _problem(error: Any) -> str:
-    """One mistake as ``$.path: value; expected ...; did you mean ...?``."""
-    location, kind, value = error["loc"], error["type"], error["input"]
-    section, field = _written(location[:-1]), str(location[-1]) if location else ""
-    context = error.get("ctx") or {}
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != "[key]")
-    if kind == "extra_forbidden":
-        known = list(section.model_fields) if section else []
-        return f"${path}: unknown key; expected one of {', '.join(known)}{nearest(field, known)}"
-    if kind == "missing":
-        return f"${path}: is missing; expected a value"
-    if kind == "value_error":
-        expected = str(context["error"])
-        return f"${path}: {'' if isinstance(value, dict) else f'{_shown(value)}; '}{expected}"
-    if kind == "literal_error":
-        options = context["expected"].replace("'", "")
-        hint = nearest(str(value), options.replace(" or ", ", ").split(", "))
-        return f"${path}: {_shown(value)}; expected {options}{hint}"
-    fallback = str(error["msg"]).removeprefix("Input should be ").replace("Value error, ", "")
-    return f"${path}: {_shown(value)}; expected {_EXPECTED.get(kind, fallback)}"
-
-
-def _shown(value: object) -> str:
-    return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__} of {len(repr(value))} characters"
-
-
-def _written(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The section of the settings that a path leads to. None = not a section."""
-    found: Any = Settings
-    for part in location:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            found = found.model_fields[part].annotation if part in found.model_fields else None
-        else:
-            found = get_args(found)[-1] if get_args(found) else None
-        if get_origin(found) in (Union, types.UnionType):
-            found = get_args(found)[0]
-    return found if isinstance(found, type) and issubclass(found, BaseModel) else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
@@ -10,12 +11,19 @@ from kafka.errors import KafkaError
 from detector.errors import ConfigError
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS
-from pipelines.kafka_clients import TOPIC_CONFIG, admin, equal_partition_counts
+from pipelines.kafka_clients import MERGE_BYTES, TOPIC_CONFIG, admin, equal_partition_counts
 from pipelines.settings import Kafka
 
 
-def check_topics(kafka: Kafka, *, retrospective: bool) -> int:
-    """The partition count of the input topics.
+class Checked(NamedTuple):
+    """The partition count of the input topics, and what would better be otherwise though the service can run."""
+
+    partitions: int
+    advice: list[str]
+
+
+def check_topics(kafka: Kafka, *, retrospective: bool) -> Checked:
+    """Whether the topics are as they must be.
 
     Args:
         kafka: the broker and the names of its topics.
@@ -25,9 +33,9 @@ def check_topics(kafka: Kafka, *, retrospective: bool) -> int:
         SourceError: the broker does not answer.
         ConfigError: with every topic that is missing or is not as it must be.
     """
-    wanted = {key: value for key, value in TOPIC_CONFIG.items() if retrospective or key != "retention.ms"}
     inputs = [getattr(kafka.topics, role) for role in KINDS]
     outputs = [name for name in kafka.topics.model_dump().values() if name not in inputs]
+    wanted = {key: value for key, value in TOPIC_CONFIG.items() if retrospective or key != "retention.ms"}
     client = admin(kafka)
     try:
         existing = set(client.list_topics()) & {*inputs, *outputs}
@@ -61,7 +69,16 @@ def check_topics(kafka: Kafka, *, retrospective: bool) -> int:
             ]
     if problems:
         raise ConfigError(problems)
-    return partitions
+    return Checked(partitions, _advice(kafka.topics.merges, described))
+
+
+def _advice(merges: str, described: Mapping[Any, dict[str, Any]]) -> list[str]:
+    config: dict[str, Any] = next((configs[merges] for configs in described.values() if merges in configs), {})
+    size = _value(config, "max.message.bytes")
+    if size is None or int(size) >= MERGE_BYTES:
+        return []
+    expected = f"expected {MERGE_BYTES} or more, because what a merged patient hands over is one record"
+    return [f"kafka topic {merges!r} max.message.bytes: {size!r}; {expected}; alter the topic"]
 
 
 def _value(config: dict[str, Any], key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from pipelines.sources.kafka import REDRIVEN
 from pipelines.store import DeadLetter
 
 ANSWER_S = 15
+FINISHED_S = 2.0  # how long another writer may take to finish its line
 
 
 class EventWriter:
@@ -77,8 +79,9 @@ class EventWriter:
     def _append(self, line: bytes) -> None:
         path = Path(self._settings.file.path)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             try:
+                _wait_for_a_finished_line(path, descriptor)
                 os.write(descriptor, line)
             finally:
                 os.close(descriptor)
@@ -86,3 +89,20 @@ class EventWriter:
             raise SourceError(
                 f"{path}: cannot be written ({error.strerror}); expected the file of file.path"
             ) from error
+
+
+def _wait_for_a_finished_line(path: Path, descriptor: int) -> None:
+    """Whoever writes the file may be in the middle of a line: ours must not be glued to it.
+
+    Raises:
+        SourceError: the line stays unfinished.
+    """
+    until = time.monotonic() + FINISHED_S
+    while size := os.fstat(descriptor).st_size:
+        if os.pread(descriptor, 1, size - 1) == b"\n":
+            return
+        if time.monotonic() > until:
+            raise SourceError(
+                f"{path}: its last line is not finished; expected a newline at its end; try again when its writer is done"
+            )
+        time.sleep(FINISHED_S / 20)

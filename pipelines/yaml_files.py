@@ -21,6 +21,10 @@ class _PlainLoader(yaml.SafeLoader):
 
     depth = 0
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.doubled: list[tuple[yaml.Mark, str]] = []
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         here = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
@@ -38,7 +42,7 @@ class _PlainLoader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(None, None, "a key that is no plain text", key.start_mark)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} a second time", key.start_mark)
+                self.doubled.append((key.start_mark, f"the key {key.value!r} a second time"))
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -57,7 +61,8 @@ def read_yaml(path: Path) -> Any:
     if len(raw) > LARGEST_FILE:
         raise ConfigError([f"{path}: is larger than {LARGEST_FILE} bytes; expected a file written by hand"])
     try:
-        return yaml.load(raw.decode("utf-8"), _PlainLoader)  # noqa: S506 - derived from SafeLoader, stricter
+        loader = _PlainLoader(raw.decode("utf-8"))
+        data = loader.get_single_data()
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text"]) from error
     except yaml.MarkedYAMLError as error:
@@ -66,3 +71,9 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError([f"{path}{where}: found {error.problem}; expected plain YAML"]) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([f"{path}: {str(error).splitlines()[0]}; expected plain YAML"]) from error
+    if loader.doubled:
+        raise ConfigError(
+            f"{path}:{mark.line + 1}:{mark.column + 1}: found {what}; expected plain YAML"
+            for mark, what in loader.doubled
+        )
+    return data

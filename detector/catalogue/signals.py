@@ -254,14 +254,23 @@ def build_catalogue(
                 problems.add(
                     f"$.signals.{name}.units", f"redirect {target!r} is not a signal{nearest(target, written)}"
                 )
+    site_problems = Problems("config.yaml")
     for code_name, named in (code_map or {}).items():
+        path = f"$.code_map.{code_name}"
         if named.signal not in written:
-            problems.add(f"code_map.{code_name}", f"{named.signal!r} is not a signal{nearest(named.signal, written)}")
+            site_problems.add(f"{path}.signal", f"{named.signal!r} is not a signal; expected one of signals.yaml"
+                              f"{nearest(named.signal, written)}")  # fmt: skip
         elif named.unit is not None and named.signal in signals and not signals[named.signal].resolve_unit(named.unit):
             units = signals[named.signal].units
-            problems.add(f"code_map.{code_name}.unit", f"{named.unit!r} is not a unit of {named.signal}"
-                         f"{nearest(named.unit, units)}")  # fmt: skip
-        codes[code_name] = named
+            site_problems.add(f"{path}.unit", f"{named.unit!r} is not a unit of {named.signal}; expected one of"
+                              f" {', '.join(units)}{nearest(named.unit, units)}")  # fmt: skip
+        known = codes.get(code_name) or loose.get(code_name.strip().lower())
+        if known is not None and known.signal != named.signal:
+            site_problems.add(
+                path, f"names {known.signal!r} in the catalogue already; expected a code of the site's own"
+            )
+        codes[code_name] = named if known is None else Named(named.signal, known.site, named.unit)
+    problems.lines += site_problems.lines
     retention = data.get("retention") or {}
     limits = {
         "future_limit": _duration(data.get("future_limit"), "$.future_limit", problems),

@@ -13,7 +13,8 @@ from detector.errors import InputError
 from detector.events import Acknowledgement, AckReason, Action
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter
@@ -36,8 +37,14 @@ def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | Non
     """
     if hours is not None and action != "snooze":
         raise click.UsageError(f"--hours with --action {action}; expected --action snooze")
+    if not by.strip():
+        raise click.BadParameter("is empty; expected who answers, such as --by 'Dr. Example'", param_hint="--by")
     settings = load_settings(config)
     newest = _newest_record(settings, alert_id)
+    if newest["state"] == "resolved":
+        raise InputError(
+            "alert_resolved", f"ALERT_ID: was resolved at {newest['at']}; expected an open alert; see the page"
+        )
     # In a stream of past data the host's clock is decades off: the answer takes the time of what it answers.
     at = wall_ms() if settings.time == "wall" else parse_time(newest["at"])
     answer = Acknowledgement(

@@ -12,7 +12,8 @@ from detector.errors import ConfigError
 from detector.examples import examples_of, run_examples
 from detector.plan import Plan
 from pipelines.plan_files import CATALOGUE, load_plan, read_catalogue
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import named, read_settings
 from pipelines.store import Store
 
 
@@ -32,7 +33,8 @@ def command(config: Path, connect: bool) -> None:  # noqa: FBT001
     problems: list[str] = []
     settings = Settings()
     try:
-        settings = load_settings(config)
+        settings, wrong = read_settings(config)
+        problems += wrong
         click.echo(f"{config}: read")
     except ConfigError as error:
         problems += error.problems
@@ -42,9 +44,9 @@ def command(config: Path, connect: bool) -> None:  # noqa: FBT001
             problems += run_examples(plan, rule, written)
         _show(plan, examples)
     except ConfigError as error:
-        problems += error.problems
+        problems += named(config, error.problems)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(dict.fromkeys(problems))
     if connect:
         _connect(settings)
 
@@ -75,8 +77,10 @@ def _connect(settings: Settings) -> None:
     if settings.source == "kafka":
         from pipelines.topic_check import check_topics
 
-        partitions = check_topics(settings.kafka, retrospective=settings.time == "stream")
-        click.echo(f"broker: every topic is there and rightly set; {partitions} partitions")
+        checked = check_topics(settings.kafka, retrospective=settings.time == "stream")
+        click.echo(f"broker: every topic is there and rightly set; {checked.partitions} partitions")
+        for line in checked.advice:
+            click.echo(f"advice: {line}")
     else:
         click.echo(f"broker: none, source is the file {settings.file.path}")
     Store(settings.store).close()

@@ -24,7 +24,8 @@ from pipelines.formats.times import parse_time
 from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 
 EVENTS, RECORDS, README = "events.ndjson", "records.ndjson", "README.md"

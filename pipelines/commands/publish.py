@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detector.clock import HOUR, MINUTE, minute_ceil
-from detector.events import TimeMoved
+from detector.events import LATEST, TimeMoved
 from pipelines.dataset import Dataset
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS, encode
 from pipelines.kafka_clients import create_topics, producer
-from pipelines.settings import Kafka, Settings, load_settings
+from pipelines.settings import Kafka, Settings
+from pipelines.settings_file import load_settings, with_servers
 
 STAYS_CLOSE_AFTER = 48 * HOUR + MINUTE  # the silence after which a stay is closed, and the tick that sees it
 FLUSH_S = 60
@@ -57,8 +58,7 @@ def command(
     """
     kafka = (Settings() if config is None else load_settings(config)).kafka
     if bootstrap_servers is not None:
-        given = {"bootstrap_servers": bootstrap_servers.split(",")}
-        kafka = Kafka.model_validate(kafka.model_dump() | given)
+        kafka = with_servers(kafka, bootstrap_servers)
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
     made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
     if made:
@@ -113,7 +113,7 @@ def _play(dataset: Dataset, kafka: Kafka, speed: float | None) -> Counter[str]:
 def _close_stays(out: KafkaProducer, topics: Counter[str], newest: int) -> None:
     """Move time past the close of every stay, on every partition of every topic that was written."""
     # One millisecond more than the last tick: a tick is folded before a record that is later than it.
-    at = minute_ceil(newest + STAYS_CLOSE_AFTER) + 1
+    at = min(minute_ceil(newest + STAYS_CLOSE_AFTER) + 1, LATEST - 1)
     value = encode(TimeMoved(at=at))
     for topic in topics:
         for partition in sorted(out.partitions_for(topic)):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from pipelines.settings import load_settings
+from detector.errors import nearest
+from pipelines.metrics import REJECTED
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.writing import EventWriter
 
@@ -26,6 +28,9 @@ def command(reason: str | None, dry_run: bool, config: Path) -> None:  # noqa: F
     itbwatch redrive --dry-run                 how many there are, by reason
     itbwatch redrive --reason unknown_unit     after code_map or the catalogue was mended and the service restarted
     """
+    if reason is not None and reason not in REJECTED:
+        known = "expected a reason of docs/operations.md, such as unknown_unit"
+        raise click.BadParameter(f"{reason!r}; {known}{nearest(reason, REJECTED)}", param_hint="--reason")
     settings = load_settings(config)
     store = Store(settings.store, read_only=True)
     count: Counter[str] = Counter()
@@ -35,6 +40,13 @@ def command(reason: str | None, dry_run: bool, config: Path) -> None:  # noqa: F
         store.close()
     with EventWriter(settings) as writer:
         for letter in letters:
+            if letter.whole_bytes is not None:
+                kept = f"only {len(letter.value or b'')} of its {letter.whole_bytes} bytes are kept"
+                click.echo(
+                    f"dead letter {letter.id} ({letter.reason}): {kept}; expected all; not sent: have its source send it again",
+                    err=True,
+                )
+                continue
             count[letter.reason] += 1
             if not dry_run:
                 writer.redrive(letter)

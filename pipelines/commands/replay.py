@@ -21,7 +21,8 @@ from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.report import report_html
 from pipelines.results import check_output, summarise, write
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 
 
 @click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")

@@ -8,7 +8,7 @@ import click
 
 from pipelines import logs
 from pipelines.running import running, stopped_by_signals
-from pipelines.settings import load_settings
+from pipelines.settings_file import load_settings
 
 
 @click.command("stream", short_help="The service: events in, alerts, metrics and board out.")

@@ -11,10 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from pipelines.dataset import Dataset, declare_pumps
+from detector.errors import ConfigError, nearest
+from pipelines.dataset import Dataset, declare_pumps, forget_pumps
 from pipelines.datasets import canonical
 
 FORMATS: tuple[str, ...] = tuple(sorted(module.name.replace("_", "-") for module in iter_modules(__path__)))
+PUMPS = ("all", "none")
+"""What can be said of every patient's pump at once."""
 
 
 def open_dataset(
@@ -23,7 +26,8 @@ def open_dataset(
     """Read a data set and say of its patients whether they have a pump.
 
     ``pumps``: ``"all"``, ``"none"``, the name of an NDJSON file of pump events (patients it does not name have none),
-    or None = only what the inputs themselves say.
+    or None = only what the inputs themselves say. Where it is given it overrides them: their pump events are counted as
+    ``overridden`` and kept out.
 
     Raises:
         InputRefused: an input cannot be used as a whole.
@@ -32,9 +36,11 @@ def open_dataset(
     """
     read = import_module(f"{__name__}.{format_name.replace('-', '_')}").read
     dataset: Dataset = read(inputs, stays, context)
-    if pumps in ("all", "none"):
-        declare_pumps(dataset, pumps)
-    elif pumps is not None:
-        named = canonical.add_events(dataset, Path(pumps), "pump")
-        declare_pumps(dataset, named)
+    if pumps is not None and pumps not in PUMPS and not Path(pumps).exists():
+        expected = "expected all, none, or an NDJSON file of pump events that is there"
+        raise ConfigError([f"--pumps {pumps!r}: no such file; {expected}{nearest(pumps, PUMPS)}"])
+    if pumps is not None:
+        forget_pumps(dataset)
+        known = pumps if pumps in PUMPS else canonical.add_events(dataset, Path(pumps), "pump", others=False)
+        declare_pumps(dataset, known)
     return dataset

@@ -17,7 +17,8 @@ class RawRecord(NamedTuple):
     """One record as it came. ``role`` is the kind of topic (a key of ``formats.canonical.KINDS``); None = any event.
 
     ``next_offset`` is where reading resumes once this record is done with. ``timestamp`` (ms) and ``key`` None = the
-    source has none. ``redriven`` is the id of the dead letter that this record was.
+    source has none. ``redriven`` is the id of the dead letter that this record was. ``whole_bytes`` is how long a record
+    was of which only the beginning was read; None = ``value`` is all of it.
     """
 
     role: str | None
@@ -29,6 +30,7 @@ class RawRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     redriven: int | None = None
+    whole_bytes: int | None = None
 
     @property
     def position(self) -> Position:
@@ -56,6 +58,11 @@ class Source(Protocol):
 
         Raises:
             SourceError: the source cannot be read.
+        """
+
+    def marks(self, partition: int) -> Mapping[str, int]:
+        """What is stored beside the positions of all that was returned, and handed back with them. Names begin with a
+        colon, as no topic's does.
         """
 
     def idle(self, partition: int) -> bool:

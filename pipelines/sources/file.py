@@ -1,12 +1,14 @@
 """One NDJSON file, followed as it grows. A line is a record, its position the byte it starts at.
 
 A last line without its newline is still being written and waits. A file that shrank is read again from its start; a
-file that was replaced is read to its end first, its unfinished last line included.
+file that was replaced is read to its end first, its unfinished last line included. A file that was replaced while nobody
+followed it is known by what stands before the stored position, and is read from its start.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +23,11 @@ from pipelines.sources import Owner, RawRecord
 LOOK_AGAIN_S = 0.05  # how soon a file at its end is looked at again: unseen by a person, 20 stat calls a second
 PIECE = 1 << 16
 REDRIVEN = b'{"type":"redriven",'
+TAIL = 256  # bytes before a position by which a file is known again: a line of ours has its time in it
+MARK = ":tail"  # stored beside the position: a digest of those bytes
 LARGEST_ID = 1 << 63  # ids are 64-bit integers; whoever writes another one is not `redrive`
+
+LONGEST_WRAPPER = 64  # bytes of a redriven line besides its record
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +38,15 @@ class FileSource:
     def __init__(self, path: Path, owner: Owner, record_bytes: int) -> None:
         self._path = path
         self._owner = owner
-        self._record_bytes = record_bytes
+        self._kept = record_bytes * 4 // 3 + LONGEST_WRAPPER  # of a line: a redriven one carries its record as base64
         self._topic = path.name
         self._file: BinaryIO | None = None
         self._offset = 0  # where the line being read starts
         self._line = bytearray()  # of a line too long only the start is kept
         self._length = 0
+        self._tail = b""  # what was read last
+        self._mark = 0  # of the bytes before the end of the last record returned
+        self._expected: int | None = None  # the mark stored with the position to resume at
         self._gained = False
 
     def poll(self, max_records: int, timeout_ms: int) -> list[RawRecord]:
@@ -52,6 +61,9 @@ class FileSource:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror}); expected an NDJSON file") from error
         return records
 
+    def marks(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 - there is one
+        return {MARK: self._mark}
+
     def idle(self, partition: int) -> bool:  # noqa: ARG002 - there is one
         return self._file is None or os.fstat(self._file.fileno()).st_size <= self._file.tell()
 
@@ -64,6 +76,7 @@ class FileSource:
     def seek(self, partition: int, positions: Mapping[str, int]) -> None:  # noqa: ARG002 - there is one
         self._close_file()
         self._start(positions.get(self._topic, 0))
+        self._expected = positions.get(MARK)
 
     def done(self, partition: int, positions: Mapping[str, int]) -> None:
         pass
@@ -93,7 +106,8 @@ class FileSource:
                 file = next_file
                 continue
             self._length += len(piece)
-            if len(self._line) <= self._record_bytes:
+            self._tail = (self._tail + piece)[-TAIL:]
+            if len(self._line) <= self._kept:
                 self._line += piece
             if piece.endswith(b"\n"):
                 if self._line.isspace():
@@ -105,12 +119,15 @@ class FileSource:
     def _record(self) -> RawRecord:
         """The line just finished as a record; the next one starts behind it."""
         offset, next_offset = self._offset, self._offset + self._length
+        cut = len(self._line) < self._length
+        whole_bytes = self._length if cut else None
         line = bytes(self._line).rstrip(b"\r\n")
         self._start(next_offset)
+        self._mark = _digest(self._tail)
         redriven = None
-        if line.startswith(REDRIVEN):
+        if line.startswith(REDRIVEN) and not cut:
             redriven, line = _unwrapped(line)
-        return RawRecord(None, self._topic, 0, offset, next_offset, None, None, line, redriven)
+        return RawRecord(None, self._topic, 0, offset, next_offset, None, None, line, redriven, whole_bytes)
 
     def _start(self, offset: int) -> None:
         self._offset, self._length = offset, 0
@@ -121,14 +138,19 @@ class FileSource:
             file = self._path.open("rb")
         except FileNotFoundError:
             return None
+        self._tail = b""
         if self._offset:
-            # A stored position ends a line. Where none ends, the file is another one than we read from.
-            file.seek(self._offset - 1)
-            if file.read(1) != b"\n":
+            # A stored position ends a line. Where none ends, or another one, the file is not the one we read from.
+            file.seek(max(0, self._offset - TAIL))
+            self._tail = file.read(min(TAIL, self._offset))
+            known = self._expected is None or self._expected == _digest(self._tail)
+            if not known or not self._tail.endswith(b"\n") or file.tell() != self._offset:
                 log.warning("file_changed topic=%s offset=%d resumed=0", self._topic, self._offset)
                 self._owner.gap(self._topic, 0, self._offset)
                 self._start(0)
+                self._tail = b""
                 file.seek(0)
+        self._expected = None
         self._file = file
         return file
 
@@ -148,6 +170,11 @@ class FileSource:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _digest(tail: bytes) -> int:
+    """A number of 63 bits, so that it can be stored like a position."""
+    return int.from_bytes(hashlib.blake2b(tail, digest_size=8).digest()) >> 1
 
 
 def wrapped(dead_letter: int, value: bytes) -> bytes:

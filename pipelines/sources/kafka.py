@@ -24,7 +24,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from detector.events import LATEST
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS
-from pipelines.kafka_clients import consumer, equal_partition_counts
+from pipelines.kafka_clients import MERGE_BYTES, consumer, equal_partition_counts
 from pipelines.settings import Kafka
 from pipelines.sources import Owner, RawRecord
 
@@ -57,7 +57,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._polled_ms = 0.0
         self._news: list[tuple[bool, frozenset[int]]] = []
         self._up = True
-        self._consumer = consumer(kafka, fetch_bytes=max(record_bytes, 1 << 20))
+        self._consumer = consumer(kafka, fetch_bytes=max(record_bytes, MERGE_BYTES))
         try:
             equal_partition_counts({t: len(self._consumer.partitions_for_topic(t) or ()) for t in self._role})
             self._consumer.subscribe(list(self._role), listener=self)
@@ -73,6 +73,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             timeout_ms = min(timeout_ms, self._merge_idle_ms)
         self._fill(timeout_ms)
         return taken or self._take(max_records)
+
+    def marks(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 - an offset says it all
+        return {}
 
     def idle(self, partition: int) -> bool:
         buffers = self._buffers.get(partition, {})

@@ -7,7 +7,7 @@ read; a worker that lost its partition meanwhile fails there with ``Fenced`` and
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -19,7 +19,16 @@ from detector.clock import DAY, HOUR
 from pipelines.errors import StoreError
 from pipelines.settings import Store as StoreSettings
 from pipelines.settings import read_secret
-from pipelines.store.rows import DeadLetter, Fenced, OutboxRow, Outgoing, StoredPartition, StoredPatient, Work
+from pipelines.store.rows import (
+    OUTGOING,
+    DeadLetter,
+    Fenced,
+    OutboxRow,
+    Outgoing,
+    StoredPartition,
+    StoredPatient,
+    Work,
+)
 from pipelines.store.sqlite import lock_for_writing, open_sqlite
 from pipelines.store.tables import (
     SCHEMA,
@@ -38,6 +47,7 @@ from pipelines.store.writing import move, write
 from pipelines.ticks import wall_ms
 
 __all__ = [
+    "OUTGOING",
     "SCHEMA",
     "TICK",
     "DeadLetter",
@@ -143,14 +153,38 @@ class Store:
                 self._pruned_at = stored_at
 
     def pending(self, partitions: Iterable[int], limit: int) -> list[OutboxRow]:
-        """The oldest records of these partition numbers that are not published yet."""
-        mine = outbox.c.partition.in_(list(partitions))
-        query = sa.select(outbox).where(~outbox.c.published, mine).order_by(outbox.c.id).limit(limit)
+        """The oldest records of these partition numbers that are not published yet and not parked: of each topic up to
+        ``limit``, so that one that takes nothing holds back no other, and alerts first.
+        """
+        waiting = ~outbox.c.published & outbox.c.refused.is_(None) & outbox.c.partition.in_(list(partitions))
+        rows: list[OutboxRow] = []
         with self._transaction() as connection:
-            return [
-                OutboxRow(row.id, Outgoing(row.topic, row.key, row.payload, row.timestamp))
-                for row in connection.execute(query)
-            ]
+            for topic in OUTGOING:
+                query = sa.select(outbox).where(waiting & (outbox.c.topic == topic)).order_by(outbox.c.id).limit(limit)
+                rows += [
+                    OutboxRow(row.id, Outgoing(row.topic, row.key, row.payload, row.timestamp))
+                    for row in connection.execute(query)
+                ]
+        return rows
+
+    def park(self, refused: Mapping[int, str]) -> None:
+        """The broker will never take these records, and said why: they are kept aside."""
+        if refused:
+            with self._transaction() as connection:
+                for number, error in refused.items():
+                    connection.execute(outbox.update().where(outbox.c.id == number).values(refused=error))
+
+    def parked(self, partitions: Iterable[int]) -> int:
+        """How many records of these partition numbers are kept aside."""
+        mine = ~outbox.c.published & outbox.c.refused.is_not(None) & outbox.c.partition.in_(list(partitions))
+        with self._transaction() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(outbox).where(mine)) or 0
+
+    def retry_parked(self, partition: int) -> None:
+        """Have the records of a partition number that were kept aside sent once more."""
+        mine = ~outbox.c.published & outbox.c.refused.is_not(None) & (outbox.c.partition == partition)
+        with self._transaction() as connection:
+            connection.execute(outbox.update().where(mine).values(refused=None))
 
     def mark_published(self, ids: Sequence[int]) -> None:
         """These records are acknowledged by the broker (or are in the file)."""

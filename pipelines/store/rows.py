@@ -10,6 +10,9 @@ from detector.errors import ItbwatchError
 from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
 
+OUTGOING = ("alerts", "merges", "deadletters")
+"""The roles of the topics that the service writes, the most urgent first."""
+
 
 class Fenced(ItbwatchError):
     """Another worker has moved this partition on: our picture of it is void."""
@@ -20,7 +23,7 @@ class Fenced(ItbwatchError):
 
 
 class Outgoing(NamedTuple):
-    """One record to publish. ``topic`` is a role (``alerts``, ``merges``, ``deadletters``)."""
+    """One record to publish. ``topic`` is a role, one of ``OUTGOING``."""
 
     topic: str
     key: bytes | None
@@ -36,7 +39,7 @@ class OutboxRow(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A record that could not be used, as it came."""
+    """A record that could not be used, as it came. ``whole_bytes`` None = ``value`` is all of it, else how long it was."""
 
     id: int
     topic: str
@@ -46,6 +49,7 @@ class DeadLetter(NamedTuple):
     timestamp: int | None
     key: bytes | None
     value: bytes | None
+    whole_bytes: int | None = None
 
 
 class StoredPatient(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA = 1
+SCHEMA = 2
 TICK = ":tick"
 """The position row of a partition that holds its last tick. No topic can have this name."""
 
@@ -55,6 +55,7 @@ outbox = _table(
     _column("payload", sa.LargeBinary),
     _column("timestamp", sa.BigInteger),
     _column("published", sa.Boolean, index=True),
+    _column("refused", sa.Text, nullable=True),  # the error of a broker that will never take it: the row is parked
     _column("stored_at", sa.BigInteger),
 )
 positions = _table(
@@ -73,6 +74,7 @@ deadletters = _table(
     _column("timestamp", sa.BigInteger, nullable=True),
     _column("key", sa.LargeBinary, nullable=True),
     _column("value", sa.LargeBinary, nullable=True),
+    _column("whole_bytes", sa.BigInteger, nullable=True),
     _column("redriven", sa.Boolean),
     _column("stored_at", sa.BigInteger),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -55,6 +56,6 @@ class WebServer:
         self._socket.close()
 
 
-def allowed_hosts(host: str) -> list[str]:
-    """The Host headers to answer: the names of loopback and the configured address (against DNS rebinding)."""
-    return [*LOOPBACK, host]
+def allowed_hosts(host: str, names: Sequence[str] = ()) -> list[str]:
+    """The Host headers to answer (against DNS rebinding): loopback, the address served, and the names of the site."""
+    return [*LOOPBACK, f"[{host}]" if ":" in host else host, *names]

@@ -57,7 +57,16 @@ def test_a_catalogue_that_is_wrong_is_refused_with_the_path(change: Any, line: s
 def test_a_local_code_must_name_a_signal() -> None:
     lines = errors(lambda data: None, {"X1": Named("creatinin", None)})
 
-    assert ["signals.yaml code_map.X1: 'creatinin' is not a signal; did you mean 'creat'?"] == lines
+    assert [
+        "config.yaml $.code_map.X1.signal: 'creatinin' is not a signal; expected one of signals.yaml; did you mean 'creat'?"
+    ] == lines
+
+
+@pytest.mark.parametrize("name", ["temp", "Temp", "8310-5"])
+def test_a_local_code_may_not_give_a_name_of_the_catalogue_another_meaning(name: str) -> None:
+    [line] = errors(lambda data: None, {name: Named("hr", None)})
+
+    assert f"config.yaml $.code_map.{name}: names 'temp' in the catalogue already" in line
 
 
 def test_every_mistake_comes_at_once() -> None:

@@ -18,7 +18,8 @@ from kafka import KafkaConsumer
 from kafka.consumer.fetcher import ConsumerRecord
 
 from pipelines.formats.canonical import KINDS
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 from pipelines.store import Store
 
 WAIT_S = 240  # a busy machine is not a bug

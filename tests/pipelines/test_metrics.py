@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector.clock import DAY, HOUR
 from detector.engine import Ward, run
 from detector.episode import Episode
-from detector.events import Observation
+from detector.events import Observation, Ticked
 from detector.ledger import METRICS, Ledger
 from detector.plan import Plan
 from detector.records import Batch, Severity
@@ -54,8 +54,8 @@ def ward(episodes: Sequence[Episode] = (), stays: Sequence[Any] = ()) -> Any:
     )
 
 
-def stay(unit: str | None, pump: str, newest: int | None, now: int = DAY) -> Any:
-    return SimpleNamespace(unit=unit, pump=pump, newest_observation_at=newest, now=now)
+def stay(unit: str | None, pump: str, newest: int | None, now: int = DAY, opened: int = 0) -> Any:
+    return SimpleNamespace(unit=unit, pump=pump, newest_observation_at=newest, now=now, opened_at=opened)
 
 
 def test_every_series_but_those_of_open_alerts_and_lag_is_there_from_the_start(plan: Plan, metrics: Metrics) -> None:
@@ -120,6 +120,45 @@ def test_gauges_say_how_things_stand_and_fall_back_to_zero(metrics: Metrics) -> 
 
     metrics.refresh([ward()])
     assert 0 == value(metrics, "alerts_active", **labels)
+
+
+@pytest.mark.parametrize(
+    ("newest", "opened", "silent"),
+    [
+        (None, DAY - HOUR, 0),  # only just admitted
+        (None, DAY - 3 * HOUR, 1),
+        (HOUR, DAY - HOUR, 0),  # what was measured in an earlier stay says nothing of this one
+        (DAY - 3 * HOUR, 0, 1),
+    ],
+)
+def test_a_stay_is_silent_two_hours_after_its_newest_observation_or_its_beginning(
+    metrics: Metrics, newest: int | None, opened: int, silent: int
+) -> None:
+    metrics.refresh([ward([], [stay("MICU", "present", newest, opened=opened)])])
+
+    assert silent == value(metrics, "stays_silent", unit="MICU")
+
+
+def test_a_patient_of_whom_nothing_is_heard_becomes_silent_though_no_tick_changes_anything(
+    plan: Plan, metrics: Metrics
+) -> None:
+    real, start = Ward(plan), 20_000 * DAY
+    seen = Observation(patient_id="p", stay_id="s", code="hr", value=80, effective_at=start, available_at=start)
+    run(plan, real, [seen])
+    for hours in (1, 2, 3, 9):
+        run(plan, real, [Ticked(start + hours * HOUR)])
+        metrics.refresh([real])
+
+        assert (hours > 2) == value(metrics, "stays_silent", unit="other")
+
+
+def test_a_reading_charted_ahead_counts_as_no_delay(metrics: Metrics) -> None:
+    ledger = Ledger()
+    ledger.delays += [("hr", -3_600.0), ("hr", 5.0)]
+    metrics.batch(Batch(), ledger)
+
+    assert 5.0 == value(metrics, "observation_delay_seconds_sum", signal="hr")
+    assert 1 == value(metrics, "observation_delay_seconds_bucket", signal="hr", le="1.0")
 
 
 def test_an_open_alert_has_a_series_under_a_pseudonym_until_it_closes(metrics: Metrics) -> None:

@@ -1,9 +1,14 @@
 import json
+import os
 import time
+from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.errors import NotLeaderForPartitionError, UnknownTopicOrPartitionError
+from kafka.structs import TopicPartition
 
+from pipelines import kafka_clients
 from pipelines.errors import SourceError
 from pipelines.outbox import FilePublisher, KafkaPublisher, _first_of_each_key
 from pipelines.settings import File, Kafka, Topics
@@ -25,8 +30,8 @@ def test_records_of_one_key_never_travel_together():
 def test_files_get_a_line_each_and_only_their_owner_may_read_them(tmp_path):
     publisher = FilePublisher(File(alerts=str(tmp_path / "alerts"), deadletters=str(tmp_path / "dead")))
 
-    assert [0, 1] == publisher.publish(rows(b"a", b"a"))
-    assert [0] == publisher.publish(rows(None, topic="deadletters"))
+    assert [0, 1] == publisher.publish(rows(b"a", b"a")).arrived
+    assert [0] == publisher.publish(rows(None, topic="deadletters")).arrived
     publisher.close()
 
     assert [0, 1] == [json.loads(line)["n"] for line in (tmp_path / "alerts").read_text().splitlines()]
@@ -53,7 +58,7 @@ def test_alerts_arrive_in_kafka_with_key_and_time_in_the_order_of_each_key(kafka
     publisher = KafkaPublisher(settings)
     sent = rows(*(b"%d" % (n % 5) for n in range(40)))
 
-    assert [row.id for row in sent] == sorted(publisher.publish(sent))
+    assert [row.id for row in sent] == sorted(publisher.publish(sent).arrived)
     publisher.close()
 
     consumer = KafkaConsumer(
@@ -69,25 +74,116 @@ def test_alerts_arrive_in_kafka_with_key_and_time_in_the_order_of_each_key(kafka
         assert [row.record.timestamp for row in sent if row.record.key == key] == mine
 
 
+def test_a_record_that_the_broker_never_takes_is_refused_and_every_other_key_goes_on(kafka, topics, topic_prefix):
+    names = topics(alerts=1, deadletters=1)
+    settings = Kafka(bootstrap_servers=[kafka.bootstrap], topics=Topics(**names), group_id=topic_prefix)
+    publisher = KafkaPublisher(settings)
+    noise = os.urandom(2 << 20)  # no compression makes it small
+    sent = rows(b"a", b"b", b"a", b"c")
+    too_large = OutboxRow(9, Outgoing("alerts", b"b", noise, 1_000))
+    told = publisher.publish([too_large, *sent, OutboxRow(10, Outgoing("deadletters", None, noise, 1_000))])
+    later = publisher.publish(rows(b"b"))
+    publisher.close()
+
+    assert [0] == later.arrived
+    assert [0, 1, 2, 3] == sorted(told.arrived)
+    assert {9: "MessageSizeTooLargeError", 10: "MessageSizeTooLargeError"} == told.refused
+
+
+def test_the_handover_of_a_dense_patient_arrives_whole(kafka, topic_prefix):
+    settings = Kafka(
+        bootstrap_servers=[kafka.bootstrap], topics=Topics(merges=topic_prefix + "merges"), group_id=topic_prefix
+    )
+    kafka_clients.create_topics(settings, [settings.topics.merges], 1)
+    publisher = KafkaPublisher(settings)
+    handover = os.urandom(6 << 20).hex().encode()  # 12 MiB, half of it after compression
+
+    assert [1] == publisher.publish([OutboxRow(1, Outgoing("merges", b"p", handover, 1_000))]).arrived
+    publisher.close()
+
+    with closing(kafka_clients.consumer(settings, fetch_bytes=kafka_clients.MERGE_BYTES)) as consumer:
+        here = TopicPartition(settings.topics.merges, 0)
+        consumer.assign([here])
+        consumer.seek(here, 0)
+        until, got = time.monotonic() + 30, {}
+        while not got and time.monotonic() < until:
+            got = consumer.poll(timeout_ms=500)
+
+    assert [handover] == [record.value for record in got[here]]
+
+
+class _Future:
+    def __init__(self, exception):
+        self.exception = exception
+        self.is_done = True
+
+    def get(self, timeout):
+        if self.exception:
+            raise self.exception
+
+
+class _Producer:
+    """Fails the payloads it was told to."""
+
+    def __init__(self, fails):
+        self.fails = fails
+        self.sent = []
+
+    def close(self, timeout):
+        pass
+
+    def send(self, topic, *, key, value, timestamp_ms):
+        self.sent.append((topic, key, value))
+        return _Future(self.fails.get((topic, key)))
+
+
+@pytest.fixture
+def publisher_that_fails():
+    def make(fails):
+        publisher = KafkaPublisher(Kafka())
+        publisher._producer = _Producer(fails)
+        return publisher
+
+    return make
+
+
+def test_a_failure_that_may_pass_holds_back_its_own_key_only(publisher_that_fails):
+    publisher = publisher_that_fails({("itb.alerts", b"b"): NotLeaderForPartitionError()})
+    told = publisher.publish(rows(b"a", b"b", b"c", b"b", b"a"))
+
+    assert ([0, 2, 4], {}) == told
+    assert 1 == sum(key == b"b" for _, key, _ in publisher._producer.sent)
+
+
+def test_a_topic_that_is_not_there_is_asked_for_once_and_holds_back_no_other(publisher_that_fails):
+    missing = {("itb.deadletters", key): UnknownTopicOrPartitionError() for key in (b"a", b"b", None)}
+    publisher = publisher_that_fails(missing)
+    letters = [row._replace(id=row.id + 10) for row in rows(b"a", b"b", None, topic="deadletters")]
+    told = publisher.publish([*rows(b"a", b"b", b"b"), *letters])
+
+    assert ([0, 1, 2], {}) == told
+    assert 1 == sum(topic == "itb.deadletters" for topic, _, _ in publisher._producer.sent)
+
+
 def test_while_the_broker_is_silent_nothing_arrives_and_the_wait_is_bounded(new_broker, monkeypatch):
     monkeypatch.setattr("pipelines.outbox.PUBLISH_S", 1.0)
     broker = new_broker()
     create_topics(broker.bootstrap, {"itb.alerts": 1})
     publisher = KafkaPublisher(Kafka(bootstrap_servers=[broker.bootstrap], delivery_timeout_ms=60_000))
 
-    assert [0] == publisher.publish(rows(b"a"))
+    assert [0] == publisher.publish(rows(b"a")).arrived
 
     broker.pause()
     started = time.monotonic()
     later = [row._replace(id=row.id + 10) for row in rows(b"a", b"a", b"b")]
 
-    assert [] == publisher.publish(later)
+    assert [] == publisher.publish(later).arrived
     assert time.monotonic() - started < 5
 
     broker.resume()
     arrived = []
     while len(arrived) < 3 and time.monotonic() - started < 60:
-        arrived += publisher.publish([row for row in later if row.id not in arrived])
+        arrived += publisher.publish([row for row in later if row.id not in arrived]).arrived
     publisher.close()
 
     assert {10, 11, 12} == set(arrived)

@@ -14,7 +14,7 @@ from detector.events import Acknowledgement, Encounter, Observation, Pump, Ticke
 from detector.scoring import NoScorer
 from pipelines.errors import StoreError
 from pipelines.formats.canonical import decode_journal, encode
-from pipelines.outbox import FilePublisher
+from pipelines.outbox import FilePublisher, Told
 from pipelines.plan_files import load_plan
 from pipelines.service import NoProgress, Service
 from pipelines.settings import Settings
@@ -270,6 +270,46 @@ def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_next_one_is_taken
     with Path(settings.file.deadletters).open() as file:
         assert ["unknown_type", "encoding"] == [json.loads(line)["reason"] for line in file]
     assert "Jane" not in caplog.text
+
+
+class Picky(FilePublisher):
+    """A broker that will never take a dead letter, and takes everything else."""
+
+    def publish(self, rows):
+        good = [row for row in rows if row.record.topic != "deadletters"]
+        refused = {row.id: "MessageSizeTooLargeError" for row in rows if row.record.topic == "deadletters"}
+        return Told(super().publish(good).arrived, refused)
+
+
+def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the_alerts_go_out(settings, ward, caplog):
+    told = Counted()
+    write(settings, b'{"patient_id":"Jane-Doe"}', *ward)
+    with service(settings, told) as made:
+        made._publisher = Picky(settings.file)
+        drain(made)
+
+        assert ["the broker refused 1 records for good"] == made.ready()
+        assert [] == made.store.pending([0], 10)
+
+    assert [("deadletters",)] == told.calls["publish_refused"]
+    assert "publish_refused topic=deadletters" in caplog.text
+    assert "Jane" not in caplog.text
+    assert replayed(ward) == published(settings)
+
+    with service(settings) as made:  # a restart tries again
+        drain(made)
+
+        assert [] == made.ready()
+    assert 1 == len(Path(settings.file.deadletters).read_text().splitlines())
+
+
+def test_a_record_without_a_broker_has_the_time_of_its_event(settings):
+    told = Counted()
+    write(settings, observed(effective_at=START, available_at=START + 5_000), b"not json")
+    with service(settings, told) as made:
+        drain(made)
+
+    assert [((START + 5_000) / 1_000,)] == told.calls["last_record"]
 
 
 def test_a_quarantined_observation_is_kept_and_can_be_redriven(settings):

@@ -5,7 +5,8 @@ import pytest
 
 from detector.errors import ConfigError
 from detector.plan import PUBLIC_KEY
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +99,43 @@ def test_a_file_that_is_no_plain_yaml_is_refused(load, text, expected):
     assert expected in line
 
 
+def test_every_key_that_is_there_twice_is_named(load):
+    found = problems(load, "source: file\nsource: kafka\nhttp: {port: 1, port: 2}\n")
+
+    assert ["config.yaml:2:1: found the key 'source' a second time; expected plain YAML",
+            "config.yaml:3:17: found the key 'port' a second time; expected plain YAML"] == found  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("logging: {level: WARN}", "$.logging.level: 'WARN'; expected debug, info, warning or error; did you mean 'warning'?"),
+        ("timezone: Europe/Berln", "did you mean 'Europe/Berlin'?"),
+        ("kafka: {topics: {pumps: icu.context}}", "'icu.context' is the topic of pumps and context; expected eight different names"),
+        ("kafka: {topics: {pumps: ..}}", "expected a topic name"),
+        ('kafka: {bootstrap_servers: ["127.0.0.1:99999"]}', "a port from 1 to 65535"),
+        ('kafka: {bootstrap_servers: ["127.0.0.1:0"]}', "expected host:port"),
+        ("kafka: {security: {protocol: ssl, ca_file: nowhere.pem}}", "ca_file: 'nowhere.pem': no such file; expected a PEM file"),
+        ("identity_key_file: nowhere", "$.identity_key_file: 'nowhere' cannot be read"),
+        ("store: {url_file: nowhere}", "$.store.url_file: 'nowhere' cannot be read"),
+        ('file: {path: ""}', "$.file.path: ''; expected a text that is not empty"),
+        ('store: {path: ""}', "$.store.path: ''; expected a text that is not empty"),
+        ('http: {host: ""}', "$.http.host: ''; expected a text that is not empty"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_when_it_is_read(load, text, expected):
+    (line,) = problems(load, text)
+
+    assert line.startswith("config.yaml $.")
+    assert expected in line
+
+
+def test_a_mistake_of_one_key_hides_none_of_the_files_that_others_name(load):
+    found = problems(load, "sorce: file\npoll: {max_records: 0}\nidentity_key_file: nowhere\n")
+
+    assert ["$.poll.max_records", "$.sorce", "$.identity_key_file"] == [line.split()[1].strip(":") for line in found]
+
+
 def test_an_alias_bomb_is_refused_before_it_grows(load):
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -139,6 +177,8 @@ def test_the_identity_key_is_the_public_one_until_a_site_has_its_own(load, tmp_p
     assert settings.identity_key() == b"0123456789abcdef0123"
 
     key.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"/config\.yaml \$\.identity_key_file"):
+        load(f"identity_key_file: {key}")
     with pytest.raises(ConfigError, match="0600"):
         settings.identity_key()
 

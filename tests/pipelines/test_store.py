@@ -183,7 +183,7 @@ def test_a_store_of_another_schema_is_refused(settings):
     Store(settings).close()
     with closing(sqlite3.connect(settings.path)) as database, database:
         database.execute("update meta set value = '999'")
-    with pytest.raises(StoreError, match="schema 999; expected 1"):
+    with pytest.raises(StoreError, match="schema 999; expected 2"):
         Store(settings)
 
 
@@ -213,3 +213,24 @@ def test_a_commit_that_returned_survives_a_kill(settings):
 
     with closing(Store(settings, read_only=True)) as reader:
         assert {TICK: 1, "t": 2} == reader.load(0).positions
+
+
+def test_a_parked_record_waits_for_a_retry_and_is_counted(store):
+    store.commit([work({}, {}, outgoing=[Outgoing("merges", b"p", b"1", 0), Outgoing("merges", b"p", b"2", 0)])])
+    first, second = store.pending([0], 10)
+    store.park({first.id: "MessageSizeTooLargeError"})
+
+    assert [second] == store.pending([0], 10)
+    assert (1, 0) == (store.parked([0]), store.parked([1]))
+
+    store.retry_parked(0)
+
+    assert [first, second] == store.pending([0], 10)
+    assert 0 == store.parked([0])
+
+
+def test_a_topic_that_takes_nothing_leaves_room_for_the_others(store):
+    letters = [Outgoing("deadletters", None, b"%d" % n, 0) for n in range(5)]
+    store.commit([work({}, {}, outgoing=[*letters, Outgoing("alerts", b"p", b"alert", 0)])])
+
+    assert [b"alert", b"0", b"1"] == [row.record.payload for row in store.pending([0], 2)]

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from pipelines.kafka_clients import TOPIC_CONFIG
+from pipelines.kafka_clients import TOPIC_CONFIG, create_topics
 from pipelines.plan_files import CATALOGUE
-from pipelines.settings import Topics
+from pipelines.settings import Kafka, Topics
 from tests.kafka.broker import Broker
 
 
@@ -79,6 +79,14 @@ def test_with_connect_a_file_source_needs_no_broker_and_the_store_is_opened(site
     assert (site / "store.sqlite").exists()
 
 
+def test_mistakes_of_keys_files_and_codes_are_named_together_with_the_path_of_the_file(site: Path) -> None:
+    write(site, sorce="file", identity_key_file="nowhere", code_map={"LAB1": {"signal": "creatinin"}})
+    lines = check("--config", str(site / "config.yaml")).stderr.splitlines()
+
+    assert all(line.startswith(f"{site / 'config.yaml'} $.") for line in lines)
+    assert ["$.sorce:", "$.identity_key_file:", "$.code_map.LAB1.signal:"] == [line.split()[1] for line in lines]
+
+
 def test_a_store_that_cannot_be_written_ends_with_74(site: Path) -> None:
     write(site, source="file", store={"path": str(site / "nowhere" / "store.sqlite")})
     done = check("--config", str(site / "config.yaml"), "--connect")
@@ -117,6 +125,23 @@ def test_with_connect_topics_that_are_right_pass(kafka: Broker, topic_prefix: st
 
     assert (0, "") == (done.returncode, done.stderr)
     assert "3 partitions" in done.stdout
+
+
+def test_with_connect_a_topic_of_merges_that_is_too_small_for_a_dense_patient_is_told_and_one_we_make_is_right(
+    kafka: Broker, topic_prefix: str, site: Path
+) -> None:  # fmt: skip
+    for prefix, ours in ((f"{topic_prefix}by-hand.", False), (f"{topic_prefix}ours.", True)):
+        names = topics_of(prefix)
+        settings = Kafka(bootstrap_servers=[kafka.bootstrap], topics=Topics(**names))
+        if ours:
+            create_topics(settings, names.values(), 1)
+        else:
+            make(kafka.bootstrap, dict.fromkeys(names.values(), 1))
+        write(site, time="stream", kafka={"bootstrap_servers": [kafka.bootstrap], "topics": names})
+        done = check("--config", str(site / "config.yaml"), "--connect")
+
+        assert 0 == done.returncode
+        assert ours != (f"advice: kafka topic {names['merges']!r} max.message.bytes: '1048588'" in done.stdout)
 
 
 def test_with_connect_every_topic_that_is_wrong_is_named(

@@ -188,6 +188,60 @@ def test_a_missing_column_is_named_with_those_expected(table: Callable[..., Path
         read(path)
 
 
+def test_a_table_with_rows_of_which_none_can_be_used_is_refused(table: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"none of its 2 rows can be used \(missing_key 2\)"):
+        read(table({"patient_id": None}, {"code": ""}))
+
+    stays = tmp_path / "stays.csv"
+    stays.write_text("stay_id,patient_id,admitted_at\ns,p,yesterday\n")
+    with pytest.raises(InputRefused, match=r"stays\.csv: none of its 1 rows can be used \(bad_time 1\)"):
+        read(table({}), stays=stays)
+
+
+WARD = (
+    '{"type":"pump","patient_id":"p1","event":"implanted","at":"2149-03-01T08:00:00Z"}\n'
+    '{"type":"pump","patient_id":"p2","event":"implanted","at":"2149-03-01T08:00:00Z"}\n'
+    '{"type":"context","patient_id":"p2","kind":"fall","event":"noted","at":"2150-03-01T08:00:00Z"}\n'
+)
+
+
+def pumps_of(dataset: Dataset) -> set[tuple[str, str]]:
+    return {(event.patient_id, event.event) for event in dataset.in_order() if isinstance(event, Pump)}
+
+
+def test_what_is_said_of_pumps_on_the_command_line_overrides_what_the_inputs_say(tmp_path: Path) -> None:
+    ward, file = tmp_path / "ward.ndjson", tmp_path / "pumps.ndjson"
+    ward.write_text(WARD)
+    file.write_text(
+        '{"patient_id":"p1","event":"interrogated","result":"ok","at":"2149-03-01T08:00:00Z"}\n'
+        '{"type":"context","patient_id":"p2","kind":"fall","event":"noted","at":"2150-03-01T08:00:00Z"}\n'
+    )
+
+    assert {("p1", "implanted"), ("p2", "implanted")} == pumps_of(read(ward))
+    assert {("p2", "absent")} == pumps_of(read(ward, pumps="none"))
+    assert {("p1", "interrogated"), ("p2", "absent")} == pumps_of(dataset := read(ward, pumps=str(file)))
+    assert {("pumps", "overridden"): 2, ("pumps", "wrong_topic"): 1} == dict(dataset.rejected)
+
+
+def test_pumps_for_all_are_declared_though_a_row_lies_in_the_first_year_there_is(table: Callable[..., Path]) -> None:
+    first = datetime(1900, 2, 1, tzinfo=UTC)
+    dataset = read(table({"effective_at": first, "available_at": first}, {"patient_id": "p2"}), pumps="all")
+
+    assert {("p1", "implanted"), ("p2", "implanted")} == pumps_of(dataset)
+
+
+def test_a_word_for_pumps_that_is_neither_all_nor_none_nor_a_file_is_told_the_nearest(
+    table: Callable[..., Path],
+) -> None:
+    with pytest.raises(ConfigError, match=r"--pumps 'al': no such file; expected all, none, .*did you mean 'all'"):
+        read(table({}), pumps="al")
+
+
+def test_a_folder_in_the_place_of_a_table_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; expected a file"):
+        read(tmp_path)
+
+
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"z\.parquet: no such file"):
         read(tmp_path / "z.parquet")

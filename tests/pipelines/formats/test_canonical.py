@@ -241,3 +241,58 @@ def test_a_damaged_record_is_an_event_or_an_input_error(where, junk):
     error = refusal(whole[:where] + junk + whole[where + len(junk) :])
 
     assert error is None or error.reason in REASONS
+
+
+FURTHEST = st.sampled_from([
+    "0001-01-01T00:00:00Z", "1899-12-31T23:59:59.999Z", "1900-01-01T00:00:00Z", "1900-01-01T00:00:00+00:01",
+    "2026-03-01T08:05:00.123Z", "2299-12-31T23:59:59.999Z", "2299-12-31T23:59:59-00:01", "9999-12-31T23:59:59-23:00",
+])  # fmt: skip
+TIMED = {
+    "observation": {"code": "temp", "value": 38, "effective_at": None, "available_at": None},
+    "pump": {"event": "low_reservoir_on", "at": None, "available_at": None, "date": None},
+    "encounter": {
+        "stay_id": "s", "event": "admitted", "at": None, "available_at": None, "conditions": [{"code": "c", "since": None}],
+    },
+    "context": {"kind": "fall", "event": "noted", "at": None, "available_at": None},
+    "acknowledgement": {
+        "alert_id": "a", "action": "snooze", "reason": "other", "by": "me", "at": None, "available_at": None, "until": None,
+    },
+    "time": {"at": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TIMED)
+@given(data=st.data())
+def test_every_time_of_an_event_is_within_1900_to_2299_and_is_read_back_as_it_was_written(kind, data):
+    def timed(value):
+        if isinstance(value, dict):
+            return {key: timed(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [timed(inner) for inner in value]
+        return data.draw(FURTHEST) if value is None else value
+
+    record = {"type": kind, "patient_id": "p"} | timed(TIMED[kind])
+    event = refused = None
+    try:
+        event = decode(json.dumps(record).encode())
+    except InputError as error:
+        refused = error.reason
+
+    assert "bad_time" == refused or event == decode(encode(event)) == decode_journal(encode(event))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "time", "at": "9999-12-31T00:00:00Z"},
+        {"type": "encounter", "stay_id": "s", "event": "admitted", "at": "2026-03-01T08:05:00Z",
+         "conditions": [{"code": "c", "since": "0900-01-01T00:00:00Z"}]},
+        {"type": "acknowledgement", "alert_id": "a", "action": "snooze", "reason": "other", "by": "me",
+         "at": "2026-03-01T08:05:00Z", "until": "9999-12-31T23:59:59-23:00"},
+    ],
+)  # fmt: skip
+def test_a_time_that_cannot_be_is_refused_wherever_it_stands(record):
+    with pytest.raises(InputError) as refused:
+        decode(json.dumps({"patient_id": "p"} | record).encode())
+
+    assert "bad_time" == refused.value.reason

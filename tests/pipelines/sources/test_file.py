@@ -150,6 +150,56 @@ def test_a_stored_position_that_ends_no_line_means_another_file(file, position, 
     assert ("gap", "events.ndjson", position) in source._owner.told
 
 
+def followed_to_its_end(source):
+    last = source.poll(100, 1)[-1]
+    return {"events.ndjson": last.next_offset, **source.marks(0)}
+
+
+@pytest.mark.parametrize("longer", [b"", b"and,more\n"])
+def test_a_file_that_was_replaced_while_nobody_followed_is_read_from_its_start(file, follow, caplog, longer):
+    file.write_bytes(b"old,line\nold,next\n")
+    positions = followed_to_its_end(follow(file))
+    file.write_bytes(b"new,line\nnew,next\n" + longer)
+    source = follow(file, positions)
+
+    assert [b"new,line", b"new,next"] == [value for _, value in read(source)][:2]
+    assert ("gap", "events.ndjson", 18) in source._owner.told
+    assert "file_changed" in caplog.text
+
+
+def test_a_file_that_only_grew_while_nobody_followed_is_read_on(file, follow):
+    file.write_bytes(b"x" * 400 + b"\nb\n")
+    source = follow(file)
+    positions = followed_to_its_end(source)
+    add(file, b"c\n")
+
+    assert [(403, b"c")] == read(follow(file, positions))
+
+    add(file, b"d\n")
+    resumed = follow(file, positions)
+    positions = followed_to_its_end(resumed)
+    add(file, b"e\n")
+
+    assert [(407, b"e")] == read(follow(file, positions))
+
+
+def test_a_record_as_large_as_the_limit_can_be_redriven(file, follow):
+    original = b"x" * 60_000
+    file.write_bytes(wrapped(1 << 62, original))
+    (again,) = follow(file, record_bytes=60_000).poll(1, 1)
+
+    assert (1 << 62, original, None) == (again.redriven, again.value, again.whole_bytes)
+
+
+def test_a_line_that_was_cut_says_how_long_it_was_and_is_nobodys_redriven_letter(file, follow):
+    file.write_bytes(b"x" * 300_000 + b"\n" + wrapped(7, b"y" * 300_000))
+    cut, letter = follow(file).poll(100, 1)
+
+    assert (300_001, None) == (cut.whole_bytes, cut.redriven)
+    assert letter.redriven is None
+    assert len(cut.value) < 200_000
+
+
 def test_of_a_line_that_is_too_long_only_the_start_is_held(file, follow):
     add(file, b"x" * 5_000_000)
     source = follow(file)

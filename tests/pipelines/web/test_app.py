@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from pipelines.metrics import Metrics
 from pipelines.plan_files import load_plan
-from pipelines.settings import Settings
+from pipelines.settings import Http, Settings
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
 from pipelines.web.server import WebServer, allowed_hosts
@@ -177,3 +177,23 @@ def test_the_server_answers_on_a_real_socket_and_stops(server: WebServer) -> Non
 def test_a_taken_port_is_an_error_at_once(client: TestClient, server: WebServer) -> None:
     with pytest.raises(OSError, match="in use"):
         WebServer(client.app, "127.0.0.1", server.port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "status"),
+    [
+        ([], "icu-host:8480", 400),
+        ([], "127.0.0.1:8480", 200),
+        (["icu-host", "*.example.org"], "icu-host:8480", 200),
+        (["icu-host", "*.example.org"], "ward.example.org", 200),
+        (["icu-host"], "elsewhere", 400),
+        (["*"], "elsewhere", 200),
+    ],
+)
+def test_whoever_asks_by_a_name_of_the_site_is_answered_and_by_another_is_not(
+    board: Board, names: list[str], host: str, status: int
+) -> None:
+    hosts = allowed_hosts("0.0.0.0", Http(hosts=names).hosts)
+    app = build_app(Metrics(load_plan(SETTINGS), SETTINGS), board, list, hosts=hosts)
+
+    assert status == TestClient(app, base_url="http://127.0.0.1").get("/healthz", headers={"host": host}).status_code

@@ -1,0 +1,26 @@
+"""What was wrong on the command line, in one line: where, what, what was expected, the nearest name, what to do."""
+
+from __future__ import annotations
+
+import click
+
+from detector.errors import nearest
+
+
+def usage_line(error: click.ClickException) -> str:
+    """A usage error as one line."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = context.command_path if context is not None else "itbwatch"
+    return f"{where}: {said}{_hint(error, context)}; see `{where} --help`"
+
+
+def _hint(error: click.ClickException, context: click.Context | None) -> str:
+    """The nearest command or choice; of options the library tells it itself."""
+    if isinstance(error, click.BadParameter) and error.param is not None and isinstance(error.param.type, click.Choice):
+        words = error.format_message().split("'")
+        written = next((word for word in words[1::2] if not word.startswith("-")), "")
+        return nearest(written, [str(choice) for choice in error.param.type.choices])
+    if context is not None and isinstance(context.command, click.Group) and "No such command" in error.format_message():
+        return nearest(error.format_message().split("'")[1], context.command.list_commands(context))
+    return ""
