@@ -81,7 +81,10 @@ class WithdrawalScore:
             sparse |= ~known[:, list(group)].any(axis=1)
         with np.errstate(invalid="ignore"):
             outside = ((values < self._low) | (values > self._high)).any(axis=1)
-        return [TOO_SPARSE if s else OUTSIDE if o else None for s, o in zip(sparse.tolist(), np.asarray(outside).tolist(), strict=True)]
+        return [
+            TOO_SPARSE if s else OUTSIDE if o else None
+            for s, o in zip(sparse.tolist(), np.asarray(outside).tolist(), strict=True)
+        ]
 
     def probabilities(self, values: Matrix) -> Matrix:
         """The calibrated probability of each row."""

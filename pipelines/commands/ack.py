@@ -41,10 +41,6 @@ def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | Non
         raise click.BadParameter("is empty; expected who answers, such as --by 'Dr. Example'", param_hint="--by")
     settings = load_settings(config)
     newest = _newest_record(settings, alert_id)
-    if newest["state"] == "resolved":
-        raise InputError(
-            "alert_resolved", f"ALERT_ID: was resolved at {newest['at']}; expected an open alert; see the page"
-        )
     # In a stream of past data the host's clock is decades off: the answer takes the time of what it answers.
     at = wall_ms() if settings.time == "wall" else parse_time(newest["at"])
     answer = Acknowledgement(
@@ -54,6 +50,8 @@ def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | Non
     with EventWriter(settings) as writer:
         writer.send("acknowledgements", encode(answer), key=answer.patient_id.encode(), timestamp=at)
     click.echo(f"sent: {action} of a {newest['severity']} {newest['syndrome']} alert")
+    if newest["state"] == "resolved":
+        click.echo(f"note: that alert was resolved at {newest['at']}; the answer changes nothing in it", err=True)
 
 
 def _newest_record(settings: Settings, alert_id: str) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from pipelines.evaluation.run import Told, evaluate, stays_table
 from pipelines.evaluation.timelines import choose
 from pipelines.evaluation.truth import SEVERITIES
 from pipelines.evaluation.writing import check_output, write
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
 
 
 @click.command("evaluate", short_help="Recall, delay, burden and peers on stays whose truth is known; with a report.")

@@ -193,7 +193,7 @@ def test_what_publish_sends_is_in_order_and_ends_with_a_time_record_on_every_par
 
 
 @pytest.mark.slow
-def test_bad_records_become_dead_letters_a_redrive_comes_back_and_what_is_resolved_takes_no_answer(
+def test_bad_records_become_dead_letters_and_answers_and_redriven_records_come_back(
     kafka, config, ward, topic_prefix, tmp_path
 ):
     log = tmp_path / "stream.log"
@@ -219,8 +219,8 @@ def test_bad_records_become_dead_letters_a_redrive_comes_back_and_what_is_resolv
         words = ("--action", "acknowledge", "--reason", "other", "--by", "me", "--config", config)
         done = finished("ack", alert["alert_id"], *words)
 
-        assert 65 == done.returncode  # time has been moved past the close of every stay
-        assert "was resolved at" in done.stderr
+        assert 0 == done.returncode, done.stderr
+        assert "was resolved at" in done.stderr  # time has been moved past the close of every stay
 
         done = finished("redrive", "--config", config)
 
@@ -235,7 +235,7 @@ def test_bad_records_become_dead_letters_a_redrive_comes_back_and_what_is_resolv
     letters = [json.loads(record.value) for record in read_topic(kafka, topic_prefix + "deadletters")]
 
     assert Counter(encoding=2, tombstone=1, key_mismatch=4) == Counter(one["reason"] for one in letters)
-    assert [] == read_topic(kafka, topic_prefix + "acknowledgements")
+    assert 1 == len(read_topic(kafka, topic_prefix + "acknowledgements"))
     for secret in ("Jane-Doe", ward[-1].patient_id):
         assert secret not in log.read_text()
         assert secret not in metrics
