@@ -7,19 +7,20 @@ and never NaN. Over a window that reaches further back than readings are kept, a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from math import log, log2
 from typing import TYPE_CHECKING, NamedTuple
 
-from detector.clock import DAY, HOUR
+from detector.clock import DAY, HOUR, NEVER
 from detector.rules.view import View
 from detector.scoring import FeatureRow
 from detector.windows import Series
 
 if TYPE_CHECKING:
-    from detector.catalogue.signals import Catalogue
     from detector.patient import Patient
     from detector.plan import Plan
+    from detector.scoring import Learner
 
 Operator = Callable[[Series, int, int], float | None]
 """(series, after, now) -> what holds over (after, now]; None = not known."""
@@ -153,47 +154,91 @@ RECENT = 2 * HOUR
 """What a learner compares with a patient's habits: the readings of so long (the staleness of vitals)."""
 
 
-def vitals_between(catalogue: Catalogue, patient: Patient, after: int, upto: int) -> dict[str, list[float]]:
-    """The usable readings of each vital sign in (after, upto]; a signal without one is left out."""
+def vitals_between(learner: Learner, patient: Patient, after: int, upto: int) -> dict[str, list[float]]:
+    """The usable readings of each vital sign that a learner reads, in (after, upto]; one without any is left out."""
     found = {}
-    for name, series in patient.series.items():
-        if catalogue.signals[name].is_vital:
+    for name in learner.signals:
+        series = patient.series.get(name)
+        if series is not None:
             values = [series.value[k] for k in series.between(after, upto) if series.usable[k]]
             if values:
                 found[name] = values
     return found
 
 
+class Columns(NamedTuple):
+    """The features of a plan by what they read, and their names."""
+
+    by_signal: tuple[tuple[str, tuple[tuple[str, Feature], ...]], ...]
+    said: tuple[tuple[str, str, int], ...]
+    """(name, kind of context, window)."""
+
+
+def columns(features: tuple[Feature, ...]) -> Columns:
+    """Put the features of one signal together: they are worked out together."""
+    by_signal: dict[str, list[tuple[str, Feature]]] = {}
+    for feature in features:
+        if feature.operator != SAID:
+            by_signal.setdefault(feature.signal, []).append((feature.name, feature))
+    said = tuple((f.name, f.signal, f.within) for f in features if f.operator == SAID)
+    return Columns(tuple((signal, tuple(mine)) for signal, mine in by_signal.items()), said)
+
+
+Kept = tuple[int, int, dict[str, float]]
+"""(changes of the series, until when it stands, the features of one signal)."""
+
+
 def feature_row(plan: Plan, view: View) -> FeatureRow:
-    """The row of a patient at the view's now."""
+    """The row of a patient at the view's now.
+
+    What was worked out of a signal stands until a reading of it comes or goes, or until one leaves a window; keeping it
+    is a saving, never a decision.
+    """
     values: dict[str, float] = {}
+    patient, now = view.patient, view.now
     if plan.learner is not None:
-        recent = vitals_between(view.catalogue, view.patient, view.now - RECENT, view.now)
-        values.update(plan.learner.read(view.patient.learned, recent))
-    for feature in plan.features:
-        if feature.operator == SAID:
-            values[feature.name] = _said(feature, view)
-            continue
-        series = view.series(feature.signal)
+        recent = vitals_between(plan.learner, patient, now - RECENT, now)
+        values.update(plan.learner.read(patient.learned, recent))
+    for signal, mine in plan.columns.by_signal:
+        series = patient.series.get(signal)
         if series is None:
             continue
-        value = _value(feature, series, view)
+        kept = patient.features.get(signal)
+        if kept is None or kept[0] != series.changes or kept[1] <= now:
+            kept = patient.features[signal] = _worked_out(mine, series, view)
+        values.update(kept[2])
+    if plan.columns.said:
+        _said(plan.columns.said, view, values)
+    return FeatureRow(patient.patient_id, now, values)
+
+
+def _worked_out(mine: tuple[tuple[str, Feature], ...], series: Series, view: View) -> Kept:
+    values: dict[str, float] = {}
+    until, now = NEVER, view.now
+    for name, feature in mine:
+        after = now - feature.within
+        operator = OPERATORS.get(feature.operator)
+        if operator is not None:
+            value = operator(series, after, now)
+        else:
+            newest, usual = last(series, after, now), view.base(feature.signal)[0]
+            value = None if newest is None or usual is None else FROM_BASE[feature.operator](newest, usual)
+            until = now  # the baseline has a life of its own
         if value is not None:
-            values[feature.name] = value
-    return FeatureRow(view.patient.patient_id, view.now, values)
+            values[name] = value
+        oldest = bisect_right(series.at, after)
+        if oldest < len(series.at):
+            until = min(until, series.at[oldest] + feature.within)
+        summary = min((hour.start for hour in series.summaries(after)), default=NEVER)
+        until = min(until, summary + feature.within)
+    return series.changes, until, values
 
 
-def _said(feature: Feature, view: View) -> float:
-    if feature.signal in view.patient.running:
-        return 1.0
-    told = view.context_facts(frozenset({feature.signal}), view.now - feature.within)
-    return float(any(fact.event != "stopped" for fact in told))
-
-
-def _value(feature: Feature, series: Series, view: View) -> float | None:
-    after = view.now - feature.within
-    operator = OPERATORS.get(feature.operator)
-    if operator is not None:
-        return operator(series, after, view.now)
-    newest, usual = last(series, after, view.now), view.base(feature.signal)[0]
-    return None if newest is None or usual is None else FROM_BASE[feature.operator](newest, usual)
+def _said(said: tuple[tuple[str, str, int], ...], view: View, values: dict[str, float]) -> None:
+    newest: dict[str, int] = {}
+    for fact in view.patient.context:
+        if fact.at <= view.now and fact.event != "stopped":
+            newest[fact.kind] = fact.at
+    for name, kind, within in said:
+        told = newest.get(kind)
+        values[name] = float(kind in view.patient.running or (told is not None and told > view.now - within))

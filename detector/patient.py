@@ -21,6 +21,7 @@ from detector.verdict import Verdicts
 from detector.windows import Series
 
 if TYPE_CHECKING:
+    from detector.features import Kept
     from detector.steps import Step, Suspect
 
 MOST_STARTS = 4
@@ -108,6 +109,7 @@ class Patient:
         "due",
         "ended",
         "episodes",
+        "features",
         "found",
         "instant",
         "late_truths",
@@ -175,6 +177,7 @@ class Patient:
         self.memory: dict[str, Memo] = {}
         self.memory_base: dict[str, Memo] = {}
         self.due = NEVER
+        self.features: dict[str, Kept] = {}
         self.learned: Learned = {}
         self.learn_due = self.anchor + 2 * HOUR
         self.learned_at = self.anchor

@@ -139,7 +139,7 @@ class Picture:
             return
         while patient.learn_due <= patient.now:
             start = patient.learn_due - 2 * HOUR
-            readings = vitals_between(self.plan.catalogue, patient, start - 1, start + HOUR - 1)
+            readings = vitals_between(learner, patient, start - 1, start + HOUR - 1)
             if readings:
                 hours = (start - patient.learned_at) / HOUR if patient.learned else 1.0
                 patient.learned = learner.learn(patient.learned, hours, readings)
@@ -149,7 +149,7 @@ class Picture:
                 patient.learn_due += (patient.now - patient.learn_due) // HOUR * HOUR
 
     def _row(self, patient: Patient, view: View, *, came: bool) -> FeatureRow | None:
-        """The row of a gated patient, at the end of each half hour in which something came."""
+        """The row of a gated patient, at the end of each of its hours in which something came."""
         if not self.plan.features or patient.found[self.plan.book.gate].truth != TRUE:
             patient.score_due = NEVER
             return None

@@ -13,7 +13,7 @@ from msgspec import Struct
 from detector.catalogue.signals import Catalogue, Named, build_catalogue
 from detector.clock import HOUR
 from detector.errors import ConfigError
-from detector.features import Feature
+from detector.features import Columns, Feature, columns
 from detector.rules.book import RuleBook, build_book
 from detector.scoring import Learner
 
@@ -26,7 +26,7 @@ REMIND_AFTER = 12 * HOUR
 SILENCE = 12 * HOUR
 CLOSE_AFTER = 48 * HOUR
 QUALITY_FOR = 24 * HOUR
-SCORE_EVERY = HOUR // 2
+SCORE_EVERY = HOUR
 """Dwell times of the life cycle (DESIGN.md 4.1 and 4.6), all [D]: chosen by design, to be tuned by evaluation."""
 
 
@@ -44,6 +44,7 @@ class Plan(Struct, frozen=True):
     rules_version: str
     models: dict[str, str] = {}
     features: tuple[Feature, ...] = ()
+    columns: Columns = columns(())
     learner: Learner | None = None
 
     def __repr__(self) -> str:
@@ -91,4 +92,6 @@ def build_plan(
     if not identity_key:
         raise ConfigError(["identity key: it is empty; expected at least one byte"])
     digest = hashlib.sha256(known.encode()).hexdigest()
-    return Plan(catalogue, book, identity_key, digest, book.version, dict(models or {}), features, learner)
+    return Plan(
+        catalogue, book, identity_key, digest, book.version, dict(models or {}), features, columns(features), learner
+    )

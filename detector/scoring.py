@@ -52,7 +52,10 @@ class Scorer(Protocol):
 
 
 class Learner(Protocol):
-    """Learns one patient's own habits, hour by hour."""
+    """Learns one patient's own habits, hour by hour. ``signals`` are the vital signs it reads."""
+
+    @property
+    def signals(self) -> tuple[str, ...]: ...
 
     def learn(self, learned: Learned, hours: float, readings: Readings) -> Learned:
         """What is remembered after one more hour of readings; ``hours`` have passed since the hour before it."""

@@ -40,6 +40,7 @@ class Series:
         "anchor",
         "at",
         "available",
+        "changes",
         "effective",
         "hours",
         "ids",
@@ -64,6 +65,7 @@ class Series:
         self.hours = HourCounts(anchor)
         self.ahead_until = -(1 << 62)
         self._usual: tuple[int, float | None] | None = None
+        self.changes = 0
 
     def __len__(self) -> int:
         return len(self.at)
@@ -74,7 +76,7 @@ class Series:
         return all(
             getattr(self, name) == getattr(other, name)
             for name in Series.__slots__
-            if name not in ("_usual", "ahead_until")
+            if name not in ("_usual", "ahead_until", "changes")
         )
 
     __hash__ = None  # type: ignore[assignment]  # mutable
@@ -96,6 +98,7 @@ class Series:
                 if self.meta[twin].site == reading.meta.site and self.effective[twin] == reading.effective_at:
                     return False
                 twin += 1
+        self.changes += 1
         self.at.insert(index, at)
         self.value.insert(index, value)
         self.effective.insert(index, reading.effective_at)
@@ -122,6 +125,7 @@ class Series:
 
     def remove(self, index: int) -> None:
         """Take out a reading that was corrected or entered in error."""
+        self.changes += 1
         at = self.at[index]
         for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
             del column[index]
@@ -209,6 +213,7 @@ class Series:
     def _drop(self, end: int) -> None:
         if not end:
             return
+        self.changes += 1
         hour = self.hours.of(self.at[end - 1])
         self.hours.drop(hour)
         for column in (self.at, self.value, self.effective, self.available, self.meta, self.ids, self.usable):
@@ -263,8 +268,14 @@ class Series:
 
         A summarised hour counts as its n readings, all at its median and its middle.
         """
+        whole_window = self.between(after, upto)
+        if len(whole_window) <= SHORT and not (self.older and self.older[-1].start > after):
+            usable = [k for k in whole_window if self.usable[k]]
+            if not usable:
+                return None
+            return moments([(self.at[k] - upto) / HOUR for k in usable], [self.value[k] for k in usable])
         parts = []
-        for _, window in self._hourly(self.between(after, upto), backwards=False):
+        for _, window in self._hourly(whole_window, backwards=False):
             hour = self.hours.of(self.at[window.start])
             start = self.hours.start(hour)
             whole = after < start and start + HOUR <= upto

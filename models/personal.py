@@ -101,6 +101,7 @@ class PersonalBaseline:
     """
 
     version = "1"
+    signals = tuple(kind.signal for kind in KINDS)
 
     def learn(self, learned: Learned, hours: float, readings: Readings) -> Learned:
         after = dict(learned)

@@ -6,7 +6,7 @@ from msgspec import structs
 from detector.catalogue.strict import Problems
 from detector.clock import DAY, HOUR
 from detector.courses import PATIENT, Bed, instant, read_course
-from detector.features import OPERATORS, Feature, feature_row
+from detector.features import OPERATORS, Feature, columns, feature_row
 from detector.plan import Plan
 from detector.rules.view import View
 
@@ -20,7 +20,7 @@ def row(
     bed.until(instant(at))
     patient = bed.ward.patients[PATIENT]
     view = View(plan.catalogue, plan.book.masks, {}, patient, instant(at))
-    found = feature_row(structs.replace(plan, features=features), view)
+    found = feature_row(structs.replace(plan, features=features, columns=columns(features)), view)
     assert (PATIENT, instant(at)) == (found.patient_id, found.at)
     return dict(found.values)
 
