@@ -13,11 +13,11 @@ The examples of the rules and the published cases of the tests are written in it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from detector.catalogue.signals import Catalogue
 from detector.catalogue.strict import Problems, typed
@@ -37,10 +37,12 @@ from detector.events import (
     Pump,
     Ticked,
 )  # fmt: skip
+from detector.features import Feature, columns
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Severity
 from detector.rules.truth import WORDS
+from detector.scoring import FeatureRow, Score, Scores
 
 ZERO = 1_772_409_600_000  # 2026-03-02T00:00Z: what 0:00 stands for; any whole minute would do
 PATIENT, STAY = "example", "example-stay"
@@ -209,10 +211,34 @@ def _one_of(word: str, known: Sequence[str], what: str) -> Any:
     return word
 
 
-class Bed:
-    """One patient with a course that is run as far as one asks; what was decided stays in ``records``."""
+class Told:
+    """A scorer whose answers are told beforehand: ``told`` has (from when on, the scores by name), oldest first."""
 
-    def __init__(self, plan: Plan, events: Sequence[PatientEvent]) -> None:
+    def __init__(self, told: Sequence[tuple[int, Mapping[str, float | None]]]) -> None:
+        self._told = told
+
+    def score(self, rows: Sequence[FeatureRow]) -> list[Scores]:
+        return [self._at(row.at) for row in rows]
+
+    def _at(self, at: int) -> Scores:
+        newest = next((scores for since, scores in reversed(self._told) if since <= at), {})
+        return {name: Score(value, None if value is not None else "not_told") for name, value in newest.items()}
+
+
+class Bed:
+    """One patient with a course that is run as far as one asks; what was decided stays in ``records``.
+
+    With ``scores`` (see :class:`Told`) rows are scored at the end of each hour in which something came.
+    """
+
+    def __init__(
+        self, plan: Plan, events: Sequence[PatientEvent],
+        scores: Sequence[tuple[int, Mapping[str, float | None]]] = (),
+    ) -> None:  # fmt: skip
+        if scores:
+            features = (Feature("temp", "last", DAY),)
+            plan = structs.replace(plan, features=features, columns=columns(features))
+        self._scorer = Told(scores)
         self.ward = Ward(plan)
         self.records: list[AlertRecord] = []
         self.ledger = Ledger()
@@ -222,12 +248,14 @@ class Bed:
         """Fold everything available up to ``at``, and let time pass to it."""
         due = [event for event in self._events if event.available_at <= at]
         self._events = self._events[len(due) :]
-        self.records += run(self.ward.plan, self.ward, [*due, Ticked(at)], ledger=self.ledger).records
+        self.records += run(self.ward.plan, self.ward, [*due, Ticked(at)], self._scorer, self.ledger).records
 
     def truth(self, rule: str) -> str:
         """What a rule (or definition) answers now: true, false, unknown, or ``not asked`` outside a stay."""
         patient = self.ward.patients.get(PATIENT)
         found = patient.found.get(rule) if patient is not None else None
+        if patient is not None and patient.stay is not None and patient.shown is not None:
+            found = found or patient.shown.found.get(rule)
         return "not asked" if found is None else WORDS[found.truth]
 
     def severity(self, syndrome: str) -> str:

@@ -7,7 +7,8 @@
 
 What is expected is the answer of the rule itself (true, false, unknown), the severity that the rules now give to its
 syndrome (quiet, info, watch, warning, critical), or both; another rule or syndrome is named in front: ``R-06 false``.
-Lines of ``given`` are those of :mod:`detector.courses`.
+Lines of ``given`` are those of :mod:`detector.courses`. ``scores: {"1:00": {withdrawal: 0.9}}`` are what the models
+answer from then on; rows are scored at the end of each hour in which something came.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ExampleWritten(Struct, frozen=True):
     given: tuple[str, ...]
     expect: dict[str, str | bool]
     patient: dict[str, Any] = {}
+    scores: dict[str, dict[str, float | None]] = {}
 
 
 def examples_of(files: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
@@ -58,15 +60,28 @@ def run_examples(plan: Plan, rule: str, examples: Sequence[Any]) -> list[str]:
         before = len(problems.lines)
         lines = [(f"{path}.given[{i}]", line) for i, line in enumerate(written.given)]
         events = read_course(plan.catalogue, written.patient, lines, f"{path}.patient", problems)
+        scores = _scores(written.scores, f"{path}.scores", problems)
         asked = read_expected(plan, written.expect, f"{path}.expect", problems, rule)
         if len(problems.lines) > before:
             continue
-        bed = Bed(plan, events)
+        bed = Bed(plan, events, scores)
         for at, text, wanted in asked:
             bed.until(at)
             for line in differences(bed, wanted):
                 problems.add(f"{path}.expect", f"{written.name!r} at {text}: {line}")
     return problems.lines
+
+
+def _scores(
+    written: Mapping[str, Mapping[str, float | None]], path: str, problems: Problems
+) -> list[tuple[int, Mapping[str, float | None]]]:
+    told = []
+    for text, scores in written.items():
+        try:
+            told.append((instant(text), scores))
+        except ValueError as error:
+            problems.add(f"{path}[{text!r}]", str(error))
+    return sorted(told, key=lambda pair: pair[0])
 
 
 Expected = tuple[str, str]
@@ -99,7 +114,11 @@ def _expected(plan: Plan, words: Sequence[str], rule: str | None) -> Expected:
     if word not in known:
         raise ValueError(f"{word!r}: expected one of {', '.join(known)}{nearest(word, known)}")
     if len(words) == 2:
-        names = get_args(Syndrome) if word in SEVERITY_WORDS else [asked.id for asked in plan.book.asked]
+        names = (
+            get_args(Syndrome)
+            if word in SEVERITY_WORDS
+            else [asked.id for asked in (*plan.book.asked, *plan.book.late)]
+        )
         if words[0] not in names:
             raise ValueError(f"{words[0]!r}: no such rule or syndrome{nearest(words[0], names)}")
         return words[0], word

@@ -29,6 +29,7 @@ from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import SEVERITIES, AlertRecord, Batch, Syndrome
 from detector.rules.truth import WORDS as TRUTHS
+from detector.writing import WITHDRAWAL_SCORE
 from pipelines.formats.canonical import REASONS as DECODING
 from pipelines.pseudonym import pseudonym
 from pipelines.settings import Settings
@@ -54,6 +55,7 @@ IGNORED = (
     "bad_merge",
     "into_itself",
 )
+INDETERMINATE = ("too_sparse", "outside_fitted_range", "quarantined")
 CLOSED = ("discharged", "merged", "silent_for_48h", "superseded")
 
 SILENT_AFTER = 2 * HOUR  # a vital sign is stale then (clinical-evidence.md section 5.1)
@@ -149,10 +151,11 @@ class Metrics:
             buckets=ANSWERS,
         )
         label_values = {
-            "signal": signals, "outcome": (*OUTCOMES, OTHER), "rule": (*plan.rules, OTHER), "truth": TRUTHS, "kind": (*KINDS, OTHER),
+            "signal": signals, "outcome": (*OUTCOMES, OTHER), "rule": (*plan.rules, OTHER), "truth": TRUTHS, "kind": (*KINDS, OTHER), "model": (*plan.models, OTHER),
         }  # fmt: skip
         reasons = {
             "alerts_suppressed_total": (*SUPPRESSED, OTHER), "stays_closed_total": (*CLOSED, OTHER), "events_ignored_total": (*IGNORED, OTHER),
+            "scores_indeterminate_total": (*INDETERMINATE, OTHER),
         }  # fmt: skip
         self._counts = {
             metric: self._counter(
@@ -197,7 +200,7 @@ class Metrics:
             Counter, "consumer_recreations", "Consumers replaced because they stood still."
         )
         self._state = self._single(Gauge, "state_bytes", "Stored form of all patients.")
-        self._scores = self._single(Histogram, "model_score", "Scores of alerts.", buckets=SCORES)
+        self._scores = self._single(Histogram, "model_score", "Withdrawal scores of gated patients.", buckets=SCORES)
         self._quarantined = self._gauge("model_quarantined", "1 while a model is kept out.", model=tuple(plan.models))
         self._gauge("build_info", "1.", version=(version("itbwatch"),), python=(platform.python_version(),))[
             version("itbwatch"), platform.python_version()
@@ -217,11 +220,13 @@ class Metrics:
         for signal, seconds in ledger.delays:
             self._delays[signal,].observe(max(0.0, seconds))  # charted ahead: a sum that falls is no histogram
 
+        for name, score in ledger.scores:
+            if name == WITHDRAWAL_SCORE:
+                self._scores.observe(score)
+
     def _record(self, record: AlertRecord) -> None:
         if record.state in ("opened", "raised"):
             self._alerts[record.syndrome, record.severity, self._unit(record.unit)].inc()
-            if record.score is not None:
-                self._scores.observe(record.score)
         at = from_datetime(datetime.fromisoformat(record.at))
         if record.state == "opened":
             self._opened[record.alert_id] = at

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import detector
-from detector.catalogue.signals import Named
+from detector.catalogue.signals import Named, build_catalogue
 from detector.errors import ConfigError
 from detector.plan import PUBLIC_KEY, Plan, build_plan
+from models.bundle import names_of
+from models.personal import PersonalBaseline
+from pipelines.model_files import columns_of, manifest_of
 from pipelines.settings import Settings
 from pipelines.yaml_files import read_yaml
 
@@ -40,8 +43,10 @@ def read_catalogue(folder: Path = CATALOGUE) -> tuple[dict[str, Any], dict[str, 
     return signals, rules
 
 
-def load_plan(settings: Settings) -> Plan:
-    """The plan of a site: the catalogue shipped here or its own copy, its identity key, its local codes.
+def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
+    """The plan of a site: the catalogue shipped here or its own copy, its identity key, its local codes, its models.
+
+    ``scored`` False leaves the models out, for whoever fits new ones.
 
     Raises:
         ConfigError: with every mistake of every file.
@@ -60,6 +65,7 @@ def load_plan(settings: Settings) -> Plan:
             pump_register_complete=settings.pump_register == "complete",
             code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
             convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
+            models=manifest_of(settings) if scored and settings.models.enabled else None,
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
@@ -75,13 +81,15 @@ def plan_from_files(
     pump_register_complete: bool = False,
     code_map: Mapping[str, Named] | None = None,
     convert_suspects: frozenset[str] = frozenset(),
+    models: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Build the plan.
+    """Build the plan; with the manifest of ``models`` it scores.
 
     Raises:
         ConfigError: with every mistake of every file.
     """
     signals, rules = read_catalogue(folder)
+    features = columns_of(build_catalogue(signals, "signals.yaml")) if models is not None else ()
     return build_plan(
         signals,
         rules,
@@ -89,4 +97,7 @@ def plan_from_files(
         pump_register_complete=pump_register_complete,
         code_map=code_map,
         convert_suspects=convert_suspects,
+        models=names_of(models) if models is not None else None,
+        features=features if models is not None else (),
+        learner=PersonalBaseline() if models is not None else None,
     )

@@ -20,10 +20,11 @@ from detector.events import Ticked
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord
-from detector.scoring import NoScorer, Scorer
+from detector.scoring import Scorer
 from pipelines.burden import Exposure, exposures
 from pipelines.dataset import Dataset
 from pipelines.merges import run_with_merges
+from pipelines.model_files import open_scorer
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 
@@ -86,7 +87,8 @@ def run_share(plan: Plan, scorer: Scorer, share: Dataset) -> Outcome:
 
 def _here(shares: Iterator[Dataset], settings: Settings) -> Iterator[Outcome]:
     plan = load_plan(settings)
-    return (run_share(plan, NoScorer(), share) for share in shares)
+    scorer = open_scorer(settings, plan)
+    return (run_share(plan, scorer, share) for share in shares)
 
 
 def _in_processes(shares: Iterator[Dataset], settings: Settings, workers: int) -> Iterator[Outcome]:
@@ -108,9 +110,11 @@ def _leave_interrupts_to_the_parent() -> None:
 
 
 def _work(settings: str, share: Dataset) -> Outcome:
-    return run_share(_plan(settings), NoScorer(), share)
+    return run_share(*_plan(settings), share)
 
 
 @cache  # one plan a worker, read once
-def _plan(settings: str) -> Plan:
-    return load_plan(Settings.model_validate_json(settings))
+def _plan(settings: str) -> tuple[Plan, Scorer]:
+    read = Settings.model_validate_json(settings)
+    plan = load_plan(read)
+    return plan, open_scorer(read, plan)

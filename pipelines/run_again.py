@@ -17,6 +17,7 @@ from detector.events import Event, Merged, PatientEvent, Ticked, TimeMoved
 from detector.plan import Plan
 from detector.records import AlertRecord
 from detector.rules.truth import Found
+from detector.scoring import Scorer
 from pipelines.formats.canonical import decode_journal
 from pipelines.formats.times import parse_time
 
@@ -41,14 +42,14 @@ def events_of(journal: bytes) -> list[Event]:
     return [event for event in decoded if not isinstance(event, TimeMoved)]
 
 
-def run_again(plan: Plan, events: Sequence[Event], asked: AlertRecord, upto: int) -> Again:
+def run_again(plan: Plan, scorer: Scorer, events: Sequence[Event], asked: AlertRecord, upto: int) -> Again:
     """Run one patient's events from the beginning to ``upto`` (ms, the instant of the newest record that is stored)."""
     again = Again()
     ward = Ward(plan)
     at = parse_time(asked.at)
     key = asked.alert_id, asked.sequence
     for event in _with_stop(events, at, upto):
-        for record in run(plan, ward, [event]).records:
+        for record in run(plan, ward, [event], scorer).records:
             again.records[record.alert_id, record.sequence] = record
             if (record.alert_id, record.sequence) == key:
                 again.found = dict(ward.patients[record.patient_id].found)

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from detector.scoring import NoScorer, Scorer
+from detector.plan import Plan
+from detector.scoring import Scorer
+from models.quarantine import Guarded
 from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
+from pipelines.model_files import open_scorer
 from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
 from pipelines.plan_files import load_plan
 from pipelines.service import Service
@@ -52,7 +55,7 @@ def running(
         service = Service(
             settings,
             plan,
-            scorer or NoScorer(),
+            scorer or _guarded(settings, plan, metrics),
             store,
             _publisher(settings),
             metrics,
@@ -72,6 +75,20 @@ def running(
             where = f"{settings.http.host}:{settings.http.port}"
             raise SourceError(f"http: {where} cannot be served ({error.strerror}); expected a free port") from error
         yield service, web.url
+
+
+def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> Scorer:
+    """The models of the deployment; one failure keeps them out, is counted, logged and shown."""
+
+    def told(why: str) -> None:
+        log.error("models_quarantined reason=%s effect='the rules go on' mend='see docs/operations.md, restart'", why)
+        for name in plan.models:
+            metrics.model_quarantined(name, quarantined=True)
+
+    scorer = open_scorer(settings, plan)
+    return (
+        Guarded(scorer, tuple(plan.models), most_s=settings.models.most_seconds, told=told) if plan.models else scorer
+    )
 
 
 @contextmanager

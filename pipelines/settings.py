@@ -194,6 +194,12 @@ class Rules(_Section):
     catalogue: FileName | None = None
 
 
+class Models(_Section):
+    enabled: bool = True
+    folder: FileName | None = None
+    most_seconds: float = Field(default=5.0, gt=0, le=600)
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -218,6 +224,7 @@ class Settings(_Section):
     limits: Limits = Limits()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     rules: Rules = Rules()
+    models: Models = Models()
     logging: Logging = Logging()
 
     def identity_key(self) -> bytes:

@@ -21,6 +21,7 @@ from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
 from pipelines.datasets import open_dataset
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
+from pipelines.model_files import open_scorer
 from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
@@ -60,7 +61,7 @@ def command(alert_id: str, sequence: int | None, export: Path | None, config: Pa
     upto = parse_time(stored[-1].at)
     again = Again()
     for events in journals.values():
-        part = run_again(plan, events, record, upto)
+        part = run_again(plan, open_scorer(settings, plan), events, record, upto)
         again.records |= part.records
         again.found = again.found or part.found
     _tell(plan, stored, record, again, kept=any(journals.values()))

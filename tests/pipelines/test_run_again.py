@@ -9,6 +9,7 @@ from detector.events import Observation, Ticked
 from detector.rules.truth import TRUE
 from pipelines.formats.times import parse_time
 from pipelines.journal import journal
+from pipelines.model_files import open_scorer
 from pipelines.plan_files import load_plan
 from pipelines.run_again import as_scenario, events_of, run_again
 from pipelines.settings import Settings
@@ -16,6 +17,7 @@ from pipelines.simulate import Bed, events
 from pipelines.ticks import NO_TIME
 
 PLAN = load_plan(Settings())
+SCORER = open_scorer(Settings(), PLAN)
 ARRIVES = 1_900_022_400_000
 ONE_LATE_IN = 7
 BATCH = 50
@@ -59,7 +61,7 @@ def test_every_record_comes_out_again_with_the_answers_of_its_instant(records, k
 
     assert {"opened", "raised", "amended", "reminded", "resolved"} <= first_of_each.keys()
     for record in first_of_each.values():
-        again = run_again(PLAN, kept, record, upto)
+        again = run_again(PLAN, SCORER, kept, record, upto)
 
         assert records == list(again.records.values())
         if record.state == "resolved":
@@ -74,7 +76,9 @@ def test_a_tick_alone_made_a_reminder_and_the_answers_are_those_of_its_minute(re
 
     assert 0 == parse_time(reminder.at) % MINUTE
     assert parse_time(reminder.at) < newest
-    assert run_again(PLAN, kept, reminder, newest).found != run_again(PLAN, kept, records[0], newest).found
+    assert (
+        run_again(PLAN, SCORER, kept, reminder, newest).found != run_again(PLAN, SCORER, kept, records[0], newest).found
+    )
 
 
 def test_a_scenario_stands_in_the_order_of_deciding_and_says_when_each_event_was_decided(folded, kept):

@@ -17,9 +17,9 @@ def test_example(rule: str, example: dict[str, Any]) -> None:
     assert [] == run_examples(PLAN, rule, [example])
 
 
-def test_all_22_rules_have_examples() -> None:
+def test_all_22_rules_of_the_specification_and_the_score_have_examples() -> None:
     assert set(PLAN.rules) == set(EXAMPLES)
-    assert 22 == len(EXAMPLES)
+    assert 22 == len(set(EXAMPLES) - {"S-01"})
 
 
 def answers(rule: str, example: dict[str, Any]) -> list[str]:
