@@ -91,14 +91,18 @@ def fit(
 
 
 def hidden(
-    examples: pl.DataFrame, columns: Sequence[str], tone: Sequence[str], rng: np.random.Generator
+    examples: pl.DataFrame,
+    columns: Sequence[str],
+    tone: Sequence[str],
+    rng: np.random.Generator,
+    labs: tuple[str, ...] = LABS,
 ) -> NDArray[np.float64]:
     """The rows as a matrix; of some stays the tone, of some the laboratory values are hidden."""
     values = _matrix(examples, columns)
     stays, place = np.unique(examples["stay_id"].to_numpy(), return_inverse=True)
     for share, matches in (
         (WITHOUT_TONE, [k for k, name in enumerate(columns) if name in tone]),
-        (WITHOUT_LABS, [k for k, name in enumerate(columns) if name.startswith(LABS)]),
+        (WITHOUT_LABS, [k for k, name in enumerate(columns) if name.startswith(labs or "\0")]),
     ):
         chosen = (rng.random(len(stays)) < share)[place]
         for k in matches:

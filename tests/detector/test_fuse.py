@@ -18,16 +18,16 @@ Fuse = Callable[..., Verdicts]
 def fused(plan: Plan) -> Fuse:
     """The verdicts when exactly these answers are true (or unknown), every other one is false and the gate is open.
 
-    ``axis`` = a withdrawal axis was true in the 48 h before, so that G-5 caps nothing.
+    ``axis`` = a withdrawal axis was true in the 48 h before, so that G-5, G-6 and G-7 cap nothing.
     """
 
     def verdicts(
         *true: str, unknown: tuple[str, ...] = (), gate: int = TRUE, axis: bool = True, open_: bool = False
     ) -> Verdicts:
-        found = {asked.id: Found(FALSE) for asked in plan.book.asked} | {"CTX-01": Found(gate)}
-        found |= {name: Found(TRUE) for name in (*true, *(("G-5.unless",) if axis else ()))}
+        found = {asked.id: Found(FALSE) for asked in (*plan.book.asked, *plan.book.late)} | {"CTX-01": Found(gate)}
+        found |= {name: Found(TRUE) for name in (*true, *(("G-5.unless", "G-6.unless", "G-7.unless") if axis else ()))}
         found |= {name: Found(UNKNOWN) for name in unknown}
-        assert set(found) == {asked.id for asked in plan.book.asked}
+        assert set(found) == {asked.id for asked in (*plan.book.asked, *plan.book.late)}
         return fuse(plan.book, found, withdrawal_open=open_)
 
     return verdicts
@@ -169,6 +169,12 @@ def test_organ_and_pressure_rules_without_an_axis_count_as_watch(fused: Fuse, ru
 
     assert "watch" == severity(fused(rule, *escalated, axis=False))
     assert "critical" == severity(fused(rule, *escalated, axis=True))
+
+
+@pytest.mark.parametrize("rule", ["R-08", "R-09"])
+def test_instability_and_neurology_in_fever_alone_count_as_watch(fused: Fuse, rule: str) -> None:
+    assert "watch" == severity(fused(rule, "W-04", f"{rule}.escalate[0]", axis=False))
+    assert "warning" == severity(fused(rule, "W-04", f"{rule}.escalate[0]", axis=True))
 
 
 def test_the_cap_binds_what_is_possible_too(fused: Fuse) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -13,15 +14,32 @@ from hypothesis import strategies as st
 
 from detector import snapshot
 from detector.clock import HOUR, MINUTE, from_datetime
-from detector.engine import Ward, run
+from detector.engine import Ward
+from detector.engine import run as run_engine
 from detector.events import Context, Encounter, Event, Observation, Pump, Ticked
+from detector.ledger import Ledger
 from detector.plan import Plan
-from detector.records import AlertRecord
+from detector.records import AlertRecord, Batch
 from detector.rules.truth import FALSE
+from pipelines.model_files import open_scorer
+from pipelines.plan_files import load_plan
+from pipelines.settings import Settings
 from tests.detector.courses import Course, course, in_order, wards
 
 pytestmark = pytest.mark.search
 AFTER = 60 * HOUR
+SCORED = load_plan(Settings())
+SCORER = open_scorer(Settings(), SCORED)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """The shipped plan with its models: what holds must hold with a score among the evidence."""
+    return SCORED
+
+
+def run(plan: Plan, ward: Ward, events: Sequence[Event], ledger: Ledger | None = None) -> Batch:
+    return run_engine(plan, ward, events, SCORER, ledger)
 
 
 def fold(plan: Plan, events: list[Event] | tuple[Event, ...], cuts: list[int] | None = None) -> list[AlertRecord]:

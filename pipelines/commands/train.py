@@ -1,0 +1,67 @@
+"""``itbwatch train``: fit the models on simulated courses in real or synthetic stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from detector.errors import ConfigError
+from pipelines.settings import Settings
+from pipelines.settings_file import load_settings
+from pipelines.training.run import Background, backgrounds_from, train
+
+
+@click.command(
+    "train", short_help="Fit the models on courses injected into stays; writes an artefact for models.folder."
+)
+@click.argument("stays", metavar="[OBSERVATIONS STAYS]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--courses", type=click.IntRange(1, 500), default=25, show_default=True, help="Courses of each kind and severity in each data set.")  # fmt: skip
+@click.option("--beds", type=click.IntRange(30, 2_000), default=120, show_default=True, help="Synthetic stays, where no data set is given.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=11, show_default=True, help="Equal seeds and data give equal models.")  # fmt: skip
+@click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the artefact; made if need be.")
+def command(
+    *, stays: tuple[Path, ...], courses: int, beds: int, seed: int, config: Path | None, out: Path
+) -> None:  # fmt: skip
+    """Fit the personal, joint and withdrawal models.
+
+    OBSERVATIONS and STAYS are canonical tables, one pair a data set. Patients are split by a hash of their id: half of
+    them teach, a fifth calibrates, the rest is left for `itbwatch evaluate`. Without any, synthetic stays are used: good
+    for a trial, not for thresholds.
+
+    \b
+    OUT/withdrawal.skops   the trees
+    OUT/arrays.json        everything else, as numbers
+    OUT/manifest.json      digests, versions, parameters and metrics; it is checked before anything else is read
+
+    \b
+    Try: itbwatch train --beds 60 --courses 4 --out my-models
+    """
+    if len(stays) % 2:
+        raise click.UsageError("an odd number of tables; expected pairs of OBSERVATIONS and STAYS")
+    if out.exists() and not out.is_dir():
+        raise ConfigError([f"{out}: is a file; expected a folder, --out DIR"])
+    settings = Settings() if config is None else load_settings(config)
+    pairs = [*zip(stays[::2], stays[1::2], strict=True)]
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done)
+
+        sets: list[Background] = backgrounds_from(pairs, beds=beds, seed=seed)
+        manifest = train(sets, settings, out, courses=courses, seed=seed, told=told)
+    found = manifest["metrics"]
+    click.echo(
+        f"{manifest['version']}: {manifest['parameters']['examples']:,} rows of {manifest['parameters']['stays']:,} stays, "
+        f"area under the curve on the people of the calibration {found['auc']:.3f}, in {out}"
+    )
+    if any(one.synthetic for one in sets):
+        click.echo("Synthetic stays: thresholds and figures from them say nothing of patients.")
