@@ -40,12 +40,14 @@ class Deciding:
         """Decide at a step of pass 1; timers that were due before it come first. ``scores`` None = it has no row."""
         patient = step.patient
         self.timers(patient, last_tick_before(step.at))
-        if scores is not None:
+        if step.stay is None:
+            patient.scores, patient.late_truths = {}, ()  # of a stay that is over
+        elif scores is not None:
             self._scored(patient, step.at, scores)
         patient.shown = step
         turned = self._ask_late(patient, step.at)
         if not step.decides and not turned and step.at > patient.decided_at:
-            patient.timer = min(patient.timer, self._scores_fade(patient))
+            patient.timer = self._next_timer(patient, patient.decided_at)
             return
         self._begin(patient, step.at)
         if step.corrected:

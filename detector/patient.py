@@ -45,6 +45,7 @@ class Stay(Struct, frozen=True):
     conditions: tuple[Condition, ...] = ()
     began_at: int = EARLIEST
     reopened_after: int = EARLIEST
+    admitted_at: int | None = None
     said: dict[str, tuple[int, str]] = {}
 
 

@@ -39,6 +39,8 @@ class Picture:
 
     def advance(self, patient: Patient, upto: int) -> None:
         """Let time pass for a patient: visit each whole minute up to ``upto`` at which an answer could change."""
+        if patient.score_due <= patient.now <= upto:
+            self._look(patient, set(), None)  # every record of that minute is folded now
         while patient.due <= upto:
             at = minute_ceil(max(patient.due, patient.now + 1))
             if at > upto:
@@ -112,7 +114,7 @@ class Picture:
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         moved = ask(self.plan.book, view, changed, self.ledger)
         suspects, quality_due = self._suspects(patient)
-        row = self._row(patient, view, came=came)
+        row = self._row(patient, view, came=came, ticked=event is None)
         patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due)
         clock_off = self.folding.clock_is_off(patient.ahead_base)
         looked = (pump_status(view), suspects, clock_off)
@@ -148,13 +150,16 @@ class Picture:
             if not readings and patient.now - patient.learn_due > 30 * DAY:  # nobody was here for long
                 patient.learn_due += (patient.now - patient.learn_due) // HOUR * HOUR
 
-    def _row(self, patient: Patient, view: View, *, came: bool) -> FeatureRow | None:
-        """The row of a gated patient, at the end of each of its hours in which something came."""
+    def _row(self, patient: Patient, view: View, *, came: bool, ticked: bool) -> FeatureRow | None:
+        """The row of a gated patient, at the end of each of its hours in which something came.
+
+        It is a tick's to take it: a record of the same minute must not miss it.
+        """
         if not self.plan.features or patient.found[self.plan.book.gate].truth != TRUE:
             patient.score_due = NEVER
             return None
         row = None
-        if patient.score_due <= patient.now:
+        if ticked and patient.score_due <= patient.now:
             patient.score_due = NEVER
             row = feature_row(self.plan, view)
         if came and patient.score_due == NEVER:

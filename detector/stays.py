@@ -53,8 +53,9 @@ def admit(patient: Patient, event: Encounter) -> tuple[Ignored | None, bool]:
     if stay is None:
         stay = _opened(patient, event.stay_id, event.at, event.available_at)
     else:
-        stay = structs.replace(stay, began_at=max(stay.began_at, event.at) if stay.stay_id else event.at)
-    stay = structs.replace(stay, reopened_after=max(stay.reopened_after, taken_back))
+        began_at = event.at if stay.admitted_at is None else max(stay.began_at, event.at)
+        stay = structs.replace(stay, began_at=began_at)
+    stay = structs.replace(stay, admitted_at=stay.began_at, reopened_after=max(stay.reopened_after, taken_back))
     patient.stay = _described(stay, event)
     return None, another
 

@@ -158,7 +158,7 @@ def test_a_patient_stored_and_loaded_at_any_event_goes_on_as_if_nothing_happened
 
 def state_of(patient: object) -> dict[str, object]:
     """Everything remembered of a patient, save what exists only to save work."""
-    aside = {"unsaved", "saved_segments", "shown", "asked_due", "untils"}
+    aside = {"unsaved", "saved_segments", "shown", "asked_due", "untils", "features"}
     state = {name: getattr(patient, name) for name in type(patient).__slots__ if name not in aside}  # type: ignore[attr-defined]
     state["series"] = {name: series for name, series in state["series"].items() if len(series) or series.older}  # type: ignore[attr-defined]
     return state
@@ -247,6 +247,8 @@ def _on_a_coarse_clock(event: Event) -> Event:
 
 def settled(patient: object) -> dict[str, object]:
     state = state_of(patient)
+    if not state["episodes"]:
+        del state["decided_at"]  # without an alert there is no clock that counts from it
     for halfway in ("looked", "verdicts", "running", "acks", "corrected"):
         state.pop(halfway)
     for episodes in ("episodes", "base"):
