@@ -66,8 +66,11 @@ def fit(
         chosen = examples
         if plan.without_generator is not None:
             chosen = examples.filter(pl.col("generator").fill_null("") != plan.without_generator)
-        mine = tuple(k for k, name in enumerate(columns) if not name.startswith(plan.without or "\0"))
         values = hidden(chosen, columns, written["tone"], rng)
+        mine = tuple(
+            k for k, name in enumerate(columns)
+            if not name.startswith(plan.without or "\0") and _says_something(values[:, k])
+        )  # fmt: skip
         trees = HistGradientBoostingClassifier(
             **TREES,
             monotonic_cst=[_direction(columns[k], written["monotone"]) for k in mine],
@@ -112,6 +115,12 @@ def hidden(
 
 def _matrix(examples: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
     return examples.select(columns).fill_null(float("nan")).to_numpy().astype(np.float64).copy()
+
+
+def _says_something(column: NDArray[np.float64]) -> bool:
+    """Whether a column has two values; one that a data set never measures teaches nothing."""
+    known = column[~np.isnan(column)]
+    return bool(len(known)) and bool((known != known[0]).any())
 
 
 def _direction(name: str, monotone: Mapping[str, Sequence[str]]) -> int:
