@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.evaluation.cohort import read_cohort
+from pipelines.evaluation.cohort import read_cohort, simulated_cohort
 from pipelines.evaluation.counting import counted, fired_by_records
 from pipelines.evaluation.curve import BUDGETS
 from pipelines.evaluation.intervals import Figure
@@ -33,15 +33,33 @@ from pipelines.settings_file import load_settings
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Score what the product has to beat.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes for the replay.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Equal seeds give equal figures.")
+@click.option(
+    "--ablation", is_flag=True, help="Also run the rules without the models, and show what the models change."
+)
+@click.option(
+    "--beds",
+    type=click.IntRange(30, 2_000),
+    default=60,
+    show_default=True,
+    help="Synthetic stays, where no COHORT_DIR is given.",
+)
+@click.option(
+    "--courses",
+    type=click.IntRange(1, 100),
+    default=2,
+    show_default=True,
+    help="Courses of each kind and severity in them.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
 def command(
-    cohorts: tuple[Path, ...], out: Path, budget: float | None, *, peers: bool, workers: int, seed: int,
-    config: Path | None,
+    cohorts: tuple[Path, ...], out: Path, budget: float | None, *, peers: bool, ablation: bool, beds: int, courses: int,
+    workers: int, seed: int, config: Path | None,
 ) -> None:  # fmt: skip
     """Run the product and its peers over stays whose truth is known, and write what it found and what it cost.
 
     COHORT_DIR holds observations.parquet, stays.parquet and truth.parquet, and pumps.ndjson and context.ndjson where
-    there are any.
+    there are any: what `itbwatch simulate --courses` writes. Without one, courses in synthetic stays are used, which are
+    tamer than a real ICU: good for a look, not for a judgement.
 
     \b
     OUT/report.html       for reading: curves, intervals, delays, single stays; no script, no outside address
@@ -49,14 +67,16 @@ def command(
     OUT/stays.parquet     one row a stay: its truth, its warnings, its label in the report
     OUT/alerts.parquet    every record, as replay writes them
     """
-    if not cohorts:
-        raise click.UsageError("no cohort; expected at least one COHORT_DIR with truth.parquet")
     check_output(out)
     settings = Settings() if config is None else load_settings(config)
     budgets = sorted({*BUDGETS, *([budget] if budget else [])})
     read = [read_cohort(folder) for folder in cohorts]
     with _progress() as told:
-        done = evaluate(read, settings, budgets=budgets, peers=peers, workers=workers, seed=seed, told=told)
+        if not read:
+            read = [simulated_cohort(beds, courses, seed, told)]
+        done = evaluate(
+            read, settings, budgets=budgets, peers=peers, without_models=ablation, workers=workers, seed=seed, told=told
+        )
     warnings = counted(fired_by_records(done.records, done.stays))
     shown = choose(done.stays, warnings, done.found, seed=seed)
     table = stays_table(done, {one.row: one.label for one in shown})

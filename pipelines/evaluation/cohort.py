@@ -6,9 +6,10 @@ context.ndjson. Without pumps.ndjson every patient has a pump with nothing known
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -16,6 +17,8 @@ from detector.errors import ConfigError
 from pipelines.dataset import SYNTHETIC, Dataset, InputRefused
 from pipelines.datasets import open_dataset
 from pipelines.evaluation.truth import BACKGROUND, checked, read_truth
+from pipelines.simulate.backgrounds import synthetic_backgrounds
+from pipelines.simulate.cohort import ALL_CASES, build, write
 
 OBSERVATIONS, STAYS, PUMPS, CONTEXT, TRUTH = (
     "observations.parquet", "stays.parquet", "pumps.ndjson", "context.ndjson", "truth.parquet",
@@ -56,6 +59,18 @@ def read_cohort(folder: Path) -> Cohort:
         pumps=str(pumps) if pumps.is_file() else "all", context=context if context.is_file() else None,
     )  # fmt: skip
     return Cohort(folder.name, dataset, truth)
+
+
+def simulated_cohort(
+    beds: int, courses: int, seed: int, told: Callable[[str, int, int], object] = lambda *_: None
+) -> Cohort:
+    """Courses in synthetic stays: what a fresh clone can be tried on, and no more than that."""
+    stays = list(synthetic_backgrounds(beds, seed))
+    total = len(ALL_CASES) * courses + beds
+    made = build(stays, courses, seed=seed, progress=lambda done: told("simulate", done, total))
+    with TemporaryDirectory(prefix="itbwatch-") as folder:
+        write(made, Path(folder) / SYNTHETIC)
+        return read_cohort(Path(folder) / SYNTHETIC)
 
 
 def all_truth(cohorts: Sequence[Cohort]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from detector.records import AlertRecord
+from pipelines.evaluation.ablation import ablation
 from pipelines.evaluation.cohort import Cohort, all_truth, check_observed
 from pipelines.evaluation.counting import (
     REFIRES_AFTER,
@@ -53,9 +54,11 @@ class Evaluation:
 
 def evaluate(
     cohorts: Sequence[Cohort], settings: Settings, *, budgets: Sequence[float] = BUDGETS, peers: bool = True,
-    workers: int = 1, seed: int = 0, told: Told = lambda *_: None,
+    without_models: bool = False, workers: int = 1, seed: int = 0, told: Told = lambda *_: None,
 ) -> Evaluation:  # fmt: skip
     """Evaluate the product, and with ``peers`` everything it has to beat, on the stays of ``cohorts``.
+
+    ``without_models`` runs the rules alone as well, to show what the models change.
 
     Raises:
         InputRefused: the cohorts do not fit together.
@@ -66,10 +69,15 @@ def evaluate(
     plan = load_plan(settings)
     started = time.perf_counter()
     events = sum(len(cohort.dataset) for cohort in cohorts)
-    records: list[AlertRecord] = []
-    for cohort in cohorts:
-        outcome = replay(cohort.dataset, settings, workers=workers, progress=lambda done: told("replay", done, events))
-        records += outcome.records
+
+    def run(what: str, chosen: Settings) -> list[AlertRecord]:
+        return [
+            record for cohort in cohorts
+            for record in replay(cohort.dataset, chosen, workers=workers, progress=lambda n: told(what, n, events)).records
+        ]  # fmt: skip
+
+    records = run("replay", settings)
+    rules_only = settings.model_copy(update={"models": settings.models.model_copy(update={"enabled": False})})
     known = pl.concat(readings(cohort.dataset, plan.catalogue) for cohort in cohorts)
     result: dict[str, Any] = {
         "run": {
@@ -92,6 +100,9 @@ def evaluate(
         "product": product_figures(records, stays, seed=seed),
         "peers": {},
     }  # fmt: skip
+    if without_models:
+        configurations = {"rules": run("rules", rules_only), "rules and models": records}
+        result["ablation"] = ablation(configurations, stays, seed=seed)
     by_tier = {tier: hits(counted(fired_by_records(records, stays, tier)), stays) for tier in TIERS}
     found = with_higher_tiers(by_tier)["warning"]
     if peers:
