@@ -14,7 +14,8 @@ from detector.catalogue.signals import Catalogue, Named, build_catalogue
 from detector.clock import HOUR
 from detector.errors import ConfigError
 from detector.features import Columns, Feature, columns
-from detector.rules.book import RuleBook, build_book
+from detector.rules.book import RuleBook
+from detector.rules.building import build_book
 from detector.scoring import Learner
 
 PUBLIC_KEY = b"itbwatch demonstration and replay; not a secret"

@@ -8,7 +8,7 @@ import pytest
 from detector.catalogue.strict import Problems
 from detector.errors import ConfigError
 from detector.plan import Plan
-from detector.rules.book import build_book
+from detector.rules.building import build_book
 from detector.rules.compiling import Compiler
 from pipelines.plan_files import read_catalogue
 
