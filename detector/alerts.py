@@ -259,7 +259,11 @@ def published_steps(before: Episode | None, after: Episode | None) -> list[str]:
         steps = ["amended"]
     else:
         steps = []
-    if after.answered_at is not None and (before is None or after.answered_at != before.answered_at):
+    if after.answered_at is not None and (
+        before is None
+        or after.answered_at != before.answered_at
+        or (after.state != before.state and after.state in (ACKNOWLEDGED, SNOOZED))
+    ):
         steps.append("snoozed" if after.state == SNOOZED else "acknowledged")
     return steps
 

@@ -40,7 +40,8 @@ class Deciding:
         """Decide at a step of pass 1; timers that were due before it come first. ``scores`` None = it has no row."""
         patient = step.patient
         self.timers(patient, last_tick_before(step.at))
-        if step.stay is None:
+        was = patient.shown.stay if patient.shown is not None else None
+        if step.stay is None or (was is not None and was.opened_at != step.stay.opened_at):
             patient.scores, patient.late_truths = {}, ()  # of a stay that is over
         elif scores is not None:
             self._scored(patient, step.at, scores)
@@ -91,7 +92,7 @@ class Deciding:
         """Let time alone move the alerts of a patient, minute by minute where something is due."""
         while patient.timer <= upto:
             at = patient.timer
-            if self._scores_fade(patient) <= at and self._ask_late(patient, at):
+            if self._ask_late(patient, at):
                 assert patient.shown is not None
                 self._begin(patient, at)
                 self._decide(patient, self.verdicts(patient, patient.shown), at)
@@ -130,9 +131,9 @@ class Deciding:
                     self.ledger.add("rule_evaluations_total", asked.id, WORDS[answers[asked.id].truth])
         return turned
 
-    def _scores_fade(self, patient: Patient) -> int:
-        """The first whole minute at which a score is not known any more."""
-        due = stands_until(patient.scores) if self.plan.book.late else NEVER
+    def _scores_fade(self, patient: Patient, after: int) -> int:
+        """The first whole minute after ``after`` at which a score is not known any more."""
+        due = stands_until(patient.scores, after) if self.plan.book.late else NEVER
         return minute_ceil(due) if due < NEVER else NEVER
 
     @staticmethod
@@ -195,8 +196,7 @@ class Deciding:
     def _next_timer(self, patient: Patient, at: int) -> int:
         living = (episode for episode in patient.episodes.values() if not episode.resolved)
         due = min((next_due(e, patient.verdicts.by_key.get(e.key), at) for e in living), default=NEVER)
-        fades = self._scores_fade(patient)
-        due = min(due, fades if fades > at else NEVER)
+        due = min(due, self._scores_fade(patient, at))
         return max(minute_ceil(due), minute_ceil(at + 1)) if due < NEVER else NEVER
 
     def _open(
@@ -240,15 +240,17 @@ class Deciding:
             for state in states:
                 sequence += 1
                 self.records.append(write(self.plan, step, verdicts.by_key.get(key), told, before, state, at, sequence))
-                if state in ("acknowledged", "snoozed"):
-                    self._label(patient, told)
                 before = told  # a second record of one decision follows the first
+            self._label(patient, told, patient.episodes.get(key))
             published[key] = _sequenced(told, sequence)
         patient.episodes = published
 
-    def _label(self, patient: Patient, episode: Episode) -> None:
+    def _label(self, patient: Patient, episode: Episode, before: Episode | None) -> None:
+        known = before.answers if before is not None and before.alert_id == episode.alert_id else ()
+        fresh = set(episode.answers) - set(known)
         for ack in patient.acks:
-            if ack.alert_id == episode.alert_id and ack.action in ("confirm", "dismiss"):
+            given = (ack.at, ack.action, ack.by)
+            if ack.alert_id == episode.alert_id and given in fresh and ack.action in ("confirm", "dismiss"):
                 self.labels.append(LabelGiven(ack.alert_id, ack.action, ack.reason, ack.by, rfc3339(ack.at)))
 
 

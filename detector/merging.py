@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from detector import versions
 from detector.clock import NEVER
 from detector.encoding import decode_head, encode_head, full, replay_log
 from detector.episode import Episode
@@ -66,7 +67,7 @@ def leaving(patient: Patient, available_at: int, via: tuple[str, ...] = ()) -> L
     patient.series, patient.versions, patient.suspects = {}, {}, {}
     patient.pump, patient.context, patient.running, patient.next_fact = [], [], {}, NEVER
     patient.memory, patient.memory_base = {}, {}
-    patient.learned = {}
+    patient.learned, patient.features = {}, {}
     patient.stay = patient.silent_stay = None
     patient.unsaved, patient.saved_segments = [], STORE_WHOLE
     return left
@@ -132,23 +133,27 @@ def absorb(folding: Fold, patient: Patient, event: Merged) -> Absorbed:
 
 
 def _readings(folding: Fold, patient: Patient, other: Patient) -> set[str]:
-    changed: set[str] = set()
+    wins, changed = versions.merge(patient, other)
     for name, series in other.series.items():
         mine = folding.series(patient, name)
         for k in range(len(series)):
             reading = series.reading(k)
+            identity = reading.observation_id
+            if identity is None and versions.is_taken_back(patient, name, reading):
+                continue
+            if identity is not None and identity in other.versions and identity not in wins:
+                continue  # what is known here is newer
             if mine.insert(reading):
                 patient.unsaved.append(("r", name, *reading))
                 changed.add(name)
         if series.older:
             older = {hour.start: hour for hour in (*series.older, *mine.older)}
             mine.older = [older[start] for start in sorted(older)]
+            mine.changes += 1
             patient.saved_segments = STORE_WHOLE  # summaries are not in the log
             changed.add(name)
-    for identity, version in other.versions.items():
-        if identity not in patient.versions:
-            patient.versions[identity] = version
-            patient.unsaved.append(("v", identity, *version))
+    for identity in sorted(wins):
+        patient.unsaved.append(("v", identity, *patient.versions[identity]))
     return changed
 
 

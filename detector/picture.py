@@ -83,8 +83,10 @@ class Picture:
                     self.ledger.add("events_ignored_total", "merge", error.reason)
                     self.rejected.append(Rejected(error.reason, None, event.position, quarantined=True))
         if patient.merged_into is not None:
-            if changed:
+            if changed or patient.unsaved:  # a repair of what is not here is news to the surviving id
                 self._hand_on(patient, event, merged)
+            elif answer is not None:
+                self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
             return
         if closes is not None:
             self._closed(patient, closes, event, was_open=was_open)

@@ -89,6 +89,45 @@ def is_kept(patient: Patient, name: str, event: Observation) -> bool:
     return series is not None and len(series.find(event.effective_at)) == 1
 
 
+def merge(patient: Patient, other: Patient) -> tuple[set[str], set[str]]:
+    """Take over what another patient id knows of versions: of each observation the newest holds.
+
+    Returns:
+        the ids (and marks) that hold as the other knew them, and the signals of which a reading went.
+    """
+    wins: set[str] = set()
+    changed: set[str] = set()
+    for identity, theirs in sorted(other.versions.items()):
+        mine = patient.versions.get(identity)
+        if mine is not None:
+            if (theirs.rank, theirs.available_at, theirs.value) <= (mine.rank, mine.available_at, mine.value):
+                continue
+            _take_out(patient, identity, mine)
+            changed.add(mine.signal)
+        elif identity.startswith("\0") and _unmark(patient, identity, theirs):
+            changed.add(theirs.signal)
+        patient.versions[identity] = theirs
+        wins.add(identity)
+    return wins, changed
+
+
+def is_taken_back(patient: Patient, name: str, reading: Reading) -> bool:
+    """Whether a reading without an id was corrected or withdrawn before."""
+    return _content(name, reading.effective_at, reading.value) in patient.versions
+
+
+def _unmark(patient: Patient, identity: str, theirs: Version) -> bool:
+    series = patient.series.get(theirs.signal)
+    if series is None:
+        return False
+    for k in series.between(theirs.at - 1, theirs.at):
+        content = _content(theirs.signal, series.effective[k], series.value[k])
+        if series.ids[k] is None and identity == content:
+            _drop(patient, theirs.signal, series, k)
+            return True
+    return False
+
+
 def _put_version(patient: Patient, name: str, series: Series, reading: Reading) -> str:
     identity = reading.observation_id
     assert identity is not None
@@ -105,10 +144,24 @@ def _put_version(patient: Patient, name: str, series: Series, reading: Reading) 
         _take_out(patient, identity, known)
     patient.versions[identity] = version
     inserted = series.insert(reading)
+    if not inserted:
+        _name_it(patient, name, series, reading)
     patient.unsaved.append(("r", name, *reading))
     if not inserted:
         return "duplicate"
     return "accepted" if known is None else "corrected"
+
+
+def _name_it(patient: Patient, name: str, series: Series, reading: Reading) -> None:
+    """The same result came without an id before: it is known by its id from here on, whichever came first."""
+    for k in series.between(reading.at - 1, reading.at):
+        same = (series.value[k], series.meta[k].site, series.effective[k]) == (
+            reading.value, reading.meta.site, reading.effective_at
+        )  # fmt: skip
+        if same and series.ids[k] is None:
+            _drop(patient, name, series, k)
+            series.insert(reading)
+            return
 
 
 def _put_correction(patient: Patient, name: str, series: Series, reading: Reading) -> str:
@@ -119,6 +172,13 @@ def _put_correction(patient: Patient, name: str, series: Series, reading: Readin
     old = series.reading(there[0])
     if old.value == reading.value:
         return "duplicate"
+    known = patient.versions.get(old.observation_id) if old.observation_id is not None else None
+    stands = (
+        (known.rank, known.available_at, known.value) if known is not None
+        else (old.meta.rank, old.available_at, old.value)
+    )  # fmt: skip
+    if stands >= (CORRECTED, reading.available_at, reading.value):
+        return "superseded"
     _drop(patient, name, series, there[0])
     _mark(patient, name, old, Version(name, old.at, 0.0, CORRECTED, reading.available_at))
     corrected = reading._replace(observation_id=old.observation_id)  # it goes on under the id it had

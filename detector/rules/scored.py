@@ -61,6 +61,6 @@ def ask_late(
     return answers
 
 
-def stands_until(scores: Mapping[str, tuple[int, Score]]) -> int:
-    """The first instant at which a score is not known any more."""
-    return min((at + STANDS for at, _ in scores.values()), default=NEVER)
+def stands_until(scores: Mapping[str, tuple[int, Score]], after: int) -> int:
+    """The first instant after ``after`` at which another score is not known any more."""
+    return min((at + STANDS for at, _ in scores.values() if at + STANDS > after), default=NEVER)

@@ -118,9 +118,8 @@ def _matrix(examples: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float6
 
 
 def _says_something(column: NDArray[np.float64]) -> bool:
-    """Whether a column has two values; one that a data set never measures teaches nothing."""
-    known = column[~np.isnan(column)]
-    return bool(len(known)) and bool((known != known[0]).any())
+    """Whether anything is known in a column; one that a data set never measures cannot be cut into bins."""
+    return not bool(np.isnan(column).all())
 
 
 def _direction(name: str, monotone: Mapping[str, Sequence[str]]) -> int:

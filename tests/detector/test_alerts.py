@@ -314,3 +314,15 @@ def test_the_second_record_of_one_decision_follows_the_first(plan: Plan) -> None
     assert [("warning", "raised"), ("critical", "acknowledged")] == [
         (record.previous_severity, record.state) for record in patient.records[-2:]
     ]
+
+
+@pytest.mark.parametrize("order", [("confirm", "snooze"), ("snooze", "confirm")])
+def test_two_answers_of_one_instant_leave_the_same_state_and_the_label(plan: Plan, order: tuple[str, str]) -> None:
+    patient = Patient(plan)
+    patient.reads(0, "ck", 6000)
+    alert_id = patient.records[-1].alert_id
+    for action in order:
+        patient.answers(1, action, alert_id=alert_id)
+
+    assert "snoozed" == patient.records[-1].state
+    assert ["confirm"] == [label.action for label in patient.labels]  # type: ignore[attr-defined]

@@ -117,3 +117,18 @@ def test_a_repair_filed_in_the_instant_of_its_original_works_in_either_order(pla
 
     assert values(plan, original, repair) == values(plan, repair, original)
     assert [6000.0] == values(plan, ck(200, told=4, status="corrected"), original)  # an instant earlier: ambiguous
+
+
+@pytest.mark.parametrize("id_first", [True, False])
+def test_a_result_that_came_with_and_without_an_id_is_known_by_its_id(plan: Plan, id_first: bool) -> None:
+    routes = [ck(9000, told=1, observation_id="X"), ck(9000, told=1)]
+    corrected = ck(120, told=10, status="corrected", observation_id="X")
+
+    assert [120.0] == values(plan, *(routes if id_first else routes[::-1]), corrected)
+
+
+def test_an_older_correction_without_an_id_does_not_undo_a_newer_one_with_it(plan: Plan) -> None:
+    told = [ck(9000, told=1, observation_id="X"), ck(600, told=20, status="corrected", observation_id="X")]
+
+    assert [600.0] == values(plan, *told, ck(500, told=10, status="corrected"))
+    assert [500.0] == values(plan, *told, ck(500, told=30, status="corrected"))

@@ -11,7 +11,7 @@ from detector import snapshot
 from detector.clock import DAY, MINUTE
 from detector.courses import ZERO
 from detector.engine import Ward
-from detector.events import Encounter, Event, Observation, Pump, Ticked
+from detector.events import Acknowledgement, Encounter, Event, Observation, Pump, Ticked
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord
@@ -164,3 +164,54 @@ def test_a_merge_into_itself_is_counted_and_changes_nothing() -> None:
     ward, _ = told([pump("a"), encounter("a", "admitted", 0), seen("a", 0.2, "ck", 6000), merged("a", "a", 1)])
 
     assert [("a", "warning")] == open_alerts(ward)
+
+
+@pytest.mark.parametrize("status", ["corrected", "entered-in-error"])
+@pytest.mark.parametrize("under", ["a", "b"])
+def test_a_repair_of_a_moved_reading_holds_under_either_id(under: str, status: str) -> None:
+    told_first = seen("a", 0.2, "ck", 9000, observation_id="X")
+    value = 120.0 if status == "corrected" else None
+    repair = Observation(patient_id=under, code="ck", value=value, status=status, observation_id="X",
+                         effective_at=at(0.2), available_at=at(2))  # fmt: skip
+    events = [
+        pump("a"),
+        encounter("a", "admitted", 0),
+        encounter("b", "admitted", 0),
+        told_first,
+        merged("a", "b", 1),
+        repair,
+    ]
+
+    for cuts in ([], range(1, len(events))):
+        ward, _ = told(events, cuts)
+        assert ([120.0] if value is not None else []) == list(ward.patients["b"].series["ck"].value)
+
+
+@pytest.mark.parametrize("status", ["corrected", "entered-in-error"])
+def test_a_merge_brings_back_nothing_that_was_repaired_under_the_surviving_id(status: str) -> None:
+    value = 120.0 if status == "corrected" else None
+    both = [seen(who, 0.2, "ck", 9000, observation_id="X") for who in ("a", "b")]
+    repair = Observation(patient_id="b", code="ck", value=value, status=status, observation_id="X",
+                         effective_at=at(0.2), available_at=at(0.5))  # fmt: skip
+    events = [
+        encounter("a", "admitted", 0),
+        encounter("b", "admitted", 0),
+        *both,
+        repair,
+        merged("a", "b", 1),
+        seen("b", 2, "hr", 80),
+    ]
+
+    for cuts in ([], range(1, len(events))):
+        ward, _ = told(events, cuts)
+        assert ([120.0] if value is not None else []) == list(ward.patients["b"].series["ck"].value)
+
+
+def test_an_answer_for_an_id_that_was_merged_away_is_counted() -> None:
+    ward, ledger = Ward(PLAN), Ledger()
+    answer = Acknowledgement(
+        patient_id="a", alert_id="x", action="acknowledge", reason="other", by="me", at=at(2), available_at=at(2)
+    )
+    run_with_merges(PLAN, ward, [encounter("a", "admitted", 0), merged("a", "b", 1), answer], NoScorer(), ledger)
+
+    assert 1 == ledger.counts["events_ignored_total", "acknowledgement", "no_such_alert"]

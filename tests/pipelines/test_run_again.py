@@ -40,7 +40,7 @@ def folded():
 
 @pytest.fixture(scope="module")
 def records(folded):
-    return run(PLAN, Ward(PLAN), folded).records
+    return run(PLAN, Ward(PLAN), folded, SCORER).records
 
 
 @pytest.fixture(scope="module")

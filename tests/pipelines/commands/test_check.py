@@ -39,7 +39,7 @@ def test_what_is_shipped_is_right() -> None:
     done = check()
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert "rules: 22" in done.stdout
+    assert "rules: 23" in done.stdout
     assert all(f"  {rule} " in done.stdout for rule in ("W-03", "R-06", "C-13", "CTX-01", "L-20", "P-22"))
 
 

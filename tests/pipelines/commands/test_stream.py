@@ -17,6 +17,7 @@ from detector.clock import HOUR, MINUTE, minute_ceil
 from detector.engine import Ward, run
 from detector.events import Observation, Ticked
 from pipelines.formats.canonical import KINDS, encode
+from pipelines.model_files import open_scorer
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 from pipelines.simulate import events, random_ward
@@ -122,11 +123,12 @@ def without_position(record):
 
 def replayed(happened):
     plan = load_plan(Settings())
+    scorer = open_scorer(Settings(), plan)
     records = {}
     for patient_id in {event.patient_id for event in happened}:
         mine = [event for event in happened if event.patient_id == patient_id]
         end = minute_ceil(mine[-1].available_at + 48 * HOUR + MINUTE)
-        for record in run(plan, Ward(plan), [*mine, Ticked(end)]).records:
+        for record in run(plan, Ward(plan), [*mine, Ticked(end)], scorer).records:
             records[record.alert_id, record.sequence] = without_position(json.loads(record.to_json()))
     return records
 

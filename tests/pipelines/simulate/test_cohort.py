@@ -154,7 +154,7 @@ def test_the_real_stays_make_a_cohort_that_replays(shared: Path, tmp_path: Path)
 
     assert (0, "") == (done.returncode, done.stderr)
     truth = pl.read_parquet(tmp_path / "out" / "truth.parquet")
-    assert {"withdrawal", "isolated_fever", "none"} == {*truth["kind"]}
+    assert {"withdrawal", "isolated_fever", "background"} == {*truth["kind"]}
     assert truth.filter(pl.col("kind") == "withdrawal")["severity"].to_list() == ["mild", "moderate", "full_blown"]
 
 
