@@ -120,7 +120,6 @@ def test_without_peers_and_with_two_workers_the_product_has_the_same_figures(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--out", "x"], 2, "expected at least one COHORT_DIR"),
         (["nowhere", "--out", "x"], 2, "observations.parquet: no such file"),
         (["nowhere", "--out", "x", "--budget", "0"], 2, "budget"),
     ],
