@@ -52,7 +52,9 @@ def run_again(plan: Plan, scorer: Scorer, events: Sequence[Event], asked: AlertR
         for record in run(plan, ward, [event], scorer).records:
             again.records[record.alert_id, record.sequence] = record
             if (record.alert_id, record.sequence) == key:
-                again.found = dict(ward.patients[record.patient_id].found)
+                patient = ward.patients[record.patient_id]
+                late = patient.shown.found if patient.shown is not None and patient.found else {}
+                again.found = {**late, **patient.found}  # what reads a score is answered in pass 2
     return again
 
 
