@@ -42,7 +42,7 @@ from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Severity
 from detector.rules.truth import WORDS
-from detector.scoring import FeatureRow, Score, Scores
+from detector.scoring import FeatureRow, Score, Scorer, Scores
 
 ZERO = 1_772_409_600_000  # 2026-03-02T00:00Z: what 0:00 stands for; any whole minute would do
 PATIENT, STAY = "example", "example-stay"
@@ -228,17 +228,18 @@ class Told:
 class Bed:
     """One patient with a course that is run as far as one asks; what was decided stays in ``records``.
 
-    With ``scores`` (see :class:`Told`) rows are scored at the end of each hour in which something came.
+    With ``scores`` (see :class:`Told`) rows are scored at the end of each hour in which something came; ``scorer`` is
+    that of a plan which has models.
     """
 
     def __init__(
         self, plan: Plan, events: Sequence[PatientEvent],
-        scores: Sequence[tuple[int, Mapping[str, float | None]]] = (),
+        scores: Sequence[tuple[int, Mapping[str, float | None]]] = (), scorer: Scorer | None = None,
     ) -> None:  # fmt: skip
         if scores:
             features = (Feature("temp", "last", DAY),)
             plan = structs.replace(plan, features=features, columns=columns(features))
-        self._scorer = Told(scores)
+        self._scorer = scorer if scorer is not None else Told(scores)
         self.ward = Ward(plan)
         self.records: list[AlertRecord] = []
         self.ledger = Ledger()

@@ -60,7 +60,7 @@ def fit(
     rng = np.random.default_rng(seed)
     background = examples.filter((pl.col("kind") == "background") & (pl.col("label") == 0))
     panel = written["joint"]
-    joint = JointAnomaly.fit(tuple(panel), tuple(panel.values()), _matrix(background, tuple(panel)))
+    joint = JointAnomaly.fit(tuple(panel), tuple(panel.values()), as_matrix(background, tuple(panel)))
     members = []
     for number, plan in enumerate(BAG):
         chosen = examples
@@ -98,14 +98,13 @@ def hidden(
     columns: Sequence[str],
     tone: Sequence[str],
     rng: np.random.Generator,
-    labs: tuple[str, ...] = LABS,
 ) -> NDArray[np.float64]:
     """The rows as a matrix; of some stays the tone, of some the laboratory values are hidden."""
-    values = _matrix(examples, columns)
+    values = as_matrix(examples, columns)
     stays, place = np.unique(examples["stay_id"].to_numpy(), return_inverse=True)
     for share, matches in (
         (WITHOUT_TONE, [k for k, name in enumerate(columns) if name in tone]),
-        (WITHOUT_LABS, [k for k, name in enumerate(columns) if name.startswith(labs or "\0")]),
+        (WITHOUT_LABS, [k for k, name in enumerate(columns) if name.startswith(LABS)]),
     ):
         chosen = (rng.random(len(stays)) < share)[place]
         for k in matches:
@@ -113,7 +112,8 @@ def hidden(
     return values
 
 
-def _matrix(examples: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+def as_matrix(examples: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """The rows as (rows, columns), NaN = not known."""
     return examples.select(columns).fill_null(float("nan")).to_numpy().astype(np.float64).copy()
 
 

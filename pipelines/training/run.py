@@ -29,7 +29,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import backgrounds as simulated
 from pipelines.simulate.cohort import build
 from pipelines.training import fit as fitting
-from pipelines.training.fit import fit, hidden
+from pipelines.training.fit import as_matrix, fit
 from pipelines.training.labels import labelled
 from pipelines.training.rows import row_table
 from pipelines.yaml_files import read_yaml
@@ -91,7 +91,7 @@ def train(
 
     withdrawal, joint = fit(examples, calibration, names, written, seed=seed, told=member)
     scored = calibration.select("stay_id", "at", "label").with_columns(
-        score=pl.Series(withdrawal.probabilities(hidden(calibration, names, (), np.random.default_rng(0), ())))
+        score=pl.Series(withdrawal.probabilities(as_matrix(calibration, names)))
     )
     stays = stays_of(people.select(pl.col(name).cast(kind) for name, kind in TRUTH.items()))
     metrics = {
@@ -141,7 +141,6 @@ def _examples(
 
 
 def _digest(examples: pl.DataFrame, names: Sequence[str]) -> str:
-    values = examples.select(names).fill_null(float("nan")).to_numpy()
-    digest = hashlib.sha256(np.ascontiguousarray(np.round(values, 6)).astype("<f8").tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(np.round(as_matrix(examples, names), 6)).astype("<f8").tobytes())
     digest.update("\n".join(examples["stay_id"].to_list()).encode())
     return digest.hexdigest()

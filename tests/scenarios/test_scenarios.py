@@ -19,11 +19,14 @@ from detector.clock import HOUR, rfc3339
 from detector.courses import ZERO, Bed, PatientWritten, instant, read_course
 from detector.examples import differences, read_expected
 from detector.records import SEVERITIES, AlertRecord
-from pipelines.plan_files import plan_from_files
+from pipelines.model_files import open_scorer
+from pipelines.plan_files import load_plan
+from pipelines.settings import Settings
 from pipelines.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent
-PLAN = plan_from_files()
+PLAN = load_plan(Settings())
+SCORER = open_scorer(Settings(), PLAN)
 
 NO_NUMBERS = ("W10", "W12", "W13", "W14", "W15", "W16", "W17", "W18")
 """Cases that 5.3 calls not testable: qualitative only."""
@@ -107,7 +110,7 @@ def course(case: str, run: Run) -> tuple[Bed, int]:
     patient = scenario.patient | ({"pump": run.pump} if run.pump is not None else {})
     events = read_course(PLAN.catalogue, patient, [(f"$ {line!r}", line) for line in lines], "$.patient", problems)
     assert problems.lines == []
-    return Bed(PLAN, events), max((event.available_at for event in events), default=ZERO)
+    return Bed(PLAN, events, scorer=SCORER), max((event.available_at for event in events), default=ZERO)
 
 
 @pytest.mark.parametrize(("case", "run"), RUNS, ids=[f"{case} {run.name}" for case, run in RUNS])
