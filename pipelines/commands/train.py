@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from detector.errors import ConfigError
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings
-from pipelines.training.run import Background, backgrounds_from, train
+from pipelines.training.run import TrainingSet, train, training_sets
 
 
 @click.command(
@@ -56,7 +56,7 @@ def command(
                 tasks[what] = shown.add_task(what, total=total)
             shown.update(tasks[what], completed=done)
 
-        sets: list[Background] = backgrounds_from(pairs, beds=beds, seed=seed)
+        sets: list[TrainingSet] = training_sets(pairs, beds=beds, seed=seed)
         manifest = train(sets, settings, out, courses=courses, seed=seed, told=told)
     found = manifest["metrics"]
     click.echo(

@@ -32,7 +32,7 @@ POSITIVES = 0.3
 """[D] Weight of all positive rows together, as a share of that of all others."""
 
 
-class Plan(NamedTuple):
+class Lesson(NamedTuple):
     """One member of the bag: columns that start with one of ``without`` are left out, and one generator of courses."""
 
     without: tuple[str, ...] = ()
@@ -41,12 +41,12 @@ class Plan(NamedTuple):
 
 LABS = ("ck_", "plt_", "creat_", "ast_", "alt_", "inr_", "wbc_", "lactate_", "k_", "hco3_", "bili_", "procalcitonin_")
 BAG = (
-    Plan(),
-    Plan(("personal_",), "balance"),
-    Plan(("wbc_", "lactate_", "k_", "hco3_", "bili_", "procalcitonin_", "inr_"), "logistic"),
-    Plan((), "episodic"),
-    Plan(("mas_", "spasticity_", "pruritus_", "dysaesthesia_", "hallucination_")),
-    Plan(("mas_", "spasticity_", "pruritus_", "dysaesthesia_", "hallucination_", "sbp_", "map_"), "balance"),
+    Lesson(),
+    Lesson(("personal_",), "balance"),
+    Lesson(("wbc_", "lactate_", "k_", "hco3_", "bili_", "procalcitonin_", "inr_"), "logistic"),
+    Lesson((), "episodic"),
+    Lesson(("mas_", "spasticity_", "pruritus_", "dysaesthesia_", "hallucination_")),
+    Lesson(("mas_", "spasticity_", "pruritus_", "dysaesthesia_", "hallucination_", "sbp_", "map_"), "balance"),
 )
 """[D] Different views, so that no single shape of a simulated course is learned by heart."""
 
@@ -62,14 +62,14 @@ def fit(
     panel = written["joint"]
     joint = JointAnomaly.fit(tuple(panel), tuple(panel.values()), as_matrix(background, tuple(panel)))
     members = []
-    for number, plan in enumerate(BAG):
+    for number, lesson in enumerate(BAG):
         chosen = examples
-        if plan.without_generator is not None:
-            chosen = examples.filter(pl.col("generator").fill_null("") != plan.without_generator)
+        if lesson.without_generator is not None:
+            chosen = examples.filter(pl.col("generator").fill_null("") != lesson.without_generator)
         values = hidden(chosen, columns, written["tone"], rng)
         mine = tuple(
             k for k, name in enumerate(columns)
-            if not name.startswith(plan.without or "\0") and _says_something(values[:, k])
+            if not name.startswith(lesson.without or "\0") and _says_something(values[:, k])
         )  # fmt: skip
         trees = HistGradientBoostingClassifier(
             **TREES,

@@ -38,7 +38,7 @@ Told = Callable[[str, int, int], object]
 """(what is done, how much of it, how much in all)."""
 
 
-class Background(NamedTuple):
+class TrainingSet(NamedTuple):
     """Stays in which courses are injected, and a digest of where they came from."""
 
     name: str
@@ -47,7 +47,7 @@ class Background(NamedTuple):
     synthetic: bool
 
 
-def backgrounds_from(pairs: Sequence[tuple[Path, Path]], *, beds: int, seed: int) -> list[Background]:
+def training_sets(pairs: Sequence[tuple[Path, Path]], *, beds: int, seed: int) -> list[TrainingSet]:
     """The stays of canonical tables (observations, stays); synthetic ones where there is no table.
 
     Raises:
@@ -56,17 +56,17 @@ def backgrounds_from(pairs: Sequence[tuple[Path, Path]], *, beds: int, seed: int
     """
     if not pairs:
         made = list(simulated.synthetic_backgrounds(beds, seed))
-        return [Background("synthetic", made, f"synthetic {beds} stays, seed {seed}", synthetic=True)]
+        return [TrainingSet("synthetic", made, f"synthetic {beds} stays, seed {seed}", synthetic=True)]
     found = []
     for observations, stays in pairs:
         dataset = canonical.read([observations], stays, None)
         digest = hashlib.sha256(observations.read_bytes() + stays.read_bytes()).hexdigest()
-        found.append(Background(observations.stem.split(".")[0], list(simulated.backgrounds(dataset)), digest, False))
+        found.append(TrainingSet(observations.stem.split(".")[0], list(simulated.backgrounds(dataset)), digest, False))
     return found
 
 
 def train(
-    sets: Sequence[Background], settings: Settings, out: Path, *, courses: int, seed: int, told: Told = lambda *_: None
+    sets: Sequence[TrainingSet], settings: Settings, out: Path, *, courses: int, seed: int, told: Told = lambda *_: None
 ) -> dict[str, Any]:
     """Fit on the training part of each data set, calibrate on the tuning part, and write the artefact.
 
@@ -121,7 +121,7 @@ def train(
 
 
 def _examples(
-    sets: Sequence[Background], plan: Plan, names: tuple[str, ...], part: Any, courses: int, seed: int, told: Told
+    sets: Sequence[TrainingSet], plan: Plan, names: tuple[str, ...], part: Any, courses: int, seed: int, told: Told
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows, truths = [], []
     for one in sets:
