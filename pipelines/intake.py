@@ -3,71 +3,132 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
+from detector.catalogue.signals import Catalogue
 from detector.errors import InputError
 from detector.events import PatientEvent, TimeMoved
 from pipelines.deadletters import keep
-from pipelines.formats import canonical
+from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, decoder
 from pipelines.kafka_clients import LARGEST_RECORD
-from pipelines.settings import Limits
+from pipelines.settings import Limits, Settings
 from pipelines.sources import RawRecord
 from pipelines.store import Work
 
 log = logging.getLogger(__name__)
 
-Usable = list[tuple[RawRecord, PatientEvent | TimeMoved]]
-Rejected = list[tuple[str, str]]
-"""(topic, reason) of each dead letter."""
+RANK: dict[type, int] = {kind: rank for rank, kind in enumerate(canonical.KINDS.values())}
+OWN = (b'{"type":"time"', b'{"type":"acknowledgement"')
+"""How a record of our own begins (``publish``, ``ack``): canonical whatever the format beside it."""
+
+
+class TakenIn(NamedTuple):
+    """The usable events with their records, in order; (topic, reason) of every part that is none; (topic, remark)."""
+
+    usable: list[tuple[RawRecord, PatientEvent | TimeMoved]]
+    rejected: list[tuple[str, str]]
+    remarks: list[tuple[str, str]]
+
+
+def decoders(settings: Settings, catalogue: Catalogue) -> Mapping[str | None, Decode]:
+    """The decoder of each role whose format is not canonical; None = the role of a file, which has all of them."""
+    site = Site(
+        catalogue, settings.code_map.keys(), ZoneInfo(settings.timezone), settings.limits.record_bytes,
+        settings.limits.json_depth,
+    )  # fmt: skip
+    names: dict[str | None, str] = {None: settings.file.format}
+    if settings.source == "kafka":
+        names = dict(settings.kafka.formats.model_dump().items())
+    return {role: decoder(name, site) for role, name in names.items() if name != "canonical"}
 
 
 def take_in(
-    raws: Sequence[RawRecord], work: Work, limits: Limits, elsewhere: Callable[[set[str]], set[str]]
-) -> tuple[Usable, Rejected]:
-    """Decode the records of one partition, in order.
+    raws: Sequence[RawRecord],
+    work: Work,
+    limits: Limits,
+    elsewhere: Callable[[set[str]], set[str]],
+    decode: Mapping[str | None, Decode],
+) -> TakenIn:
+    """Decode the records of one partition, in order; the events of one record come in the one order.
 
     Args:
         raws: as they were read.
-        work: takes the dead letters, and the marks of those that came back and were read again.
+        work: takes the dead letters, one a record, and the marks of those that came back and were read again.
         limits: of bytes and JSON depth.
         elsewhere: which of some patients another partition number has: their history would be cut in two.
-
-    Returns:
-        the records that are events of patients of this partition, and (topic, reason) of the others.
+        decode: the decoder of each role that is not canonical.
     """
-    usable: Usable = []
-    rejected: Rejected = []
+    taken = TakenIn([], [], [])
+    kept: set[int] = set()
 
     def refuse(raw: RawRecord, reason: str) -> None:
-        log.warning("record_refused topic=%s partition=%d offset=%d reason=%s", *raw.position, reason)
-        rejected.append((raw.topic, reason))
-        keep(work, raw, reason)
+        taken.rejected.append((raw.topic, reason))
+        if id(raw) not in kept:
+            kept.add(id(raw))
+            log.warning("record_refused topic=%s partition=%d offset=%d reason=%s", *raw.position, reason)
+            keep(work, raw, reason)
 
     for raw in raws:
         if raw.redriven is not None:
             work.redriven.append(raw.redriven)
+        foreign = decode.get(raw.role)
         try:
-            event = canonical.decode(
-                raw.value,
-                topic=raw.role,
-                timestamp=raw.timestamp,
-                position=raw.position,
-                record_bytes=limits.record_bytes if raw.role != "merges" else LARGEST_RECORD,
-                json_depth=limits.json_depth,
-            )
-            if raw.role is not None and not isinstance(event, TimeMoved) and raw.key != event.patient_id.encode():
-                raise InputError("key_mismatch", "key: expected the patient_id of the record")
+            if foreign is None or (raw.value is not None and raw.value.startswith(OWN)):
+                event = canonical.decode(
+                    raw.value,
+                    topic=raw.role,
+                    timestamp=raw.timestamp,
+                    position=raw.position,
+                    record_bytes=limits.record_bytes if raw.role != "merges" else LARGEST_RECORD,
+                    json_depth=limits.json_depth,
+                )
+                _check_key(raw, event)
+                taken.usable.append((raw, event))
+            else:
+                decoded = foreign(raw.value, timestamp=raw.timestamp, position=raw.position)
+                _take_parts(raw, decoded, taken, refuse)
         except InputError as error:
             refuse(raw, error.reason)
-        else:
-            usable.append((raw, event))
-    theirs = elsewhere({event.patient_id for _, event in usable if not isinstance(event, TimeMoved)})
+    theirs = elsewhere({event.patient_id for _, event in taken.usable if not isinstance(event, TimeMoved)})
     if not theirs:
-        return usable, rejected
-    mine: Usable = []
-    for raw, event in usable:
+        return taken
+    mine: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
+    for raw, event in taken.usable:
         if isinstance(event, TimeMoved) or event.patient_id not in theirs:
             mine.append((raw, event))
         else:
             refuse(raw, "partition_mismatch")
-    return mine, rejected
+    return taken._replace(usable=mine)
+
+
+def _take_parts(raw: RawRecord, decoded: Decoded, taken: TakenIn, refuse: Callable[[RawRecord, str], None]) -> None:
+    """Take what one record says that is usable; the rest leaves part by part."""
+    mine: list[PatientEvent | TimeMoved] = []
+    for event in decoded.events:
+        try:
+            _check_key(raw, event)
+        except InputError as error:
+            refuse(raw, error.reason)
+        else:
+            mine.append(event)
+    if len(mine) > 1:
+        mine.sort(key=_place)
+    taken.usable.extend((raw, event) for event in mine)
+    for part in decoded.unread or ((NOTHING,) if not decoded.events else ()):
+        if part.refused:
+            refuse(raw, part.reason)
+        else:
+            taken.rejected.append((raw.topic, part.reason))
+    taken.remarks.extend((raw.topic, remark) for remark in decoded.remarks)
+
+
+def _check_key(raw: RawRecord, event: PatientEvent | TimeMoved) -> None:
+    if raw.role is not None and not isinstance(event, TimeMoved) and raw.key != event.patient_id.encode():
+        raise InputError("key_mismatch", "key: expected the patient_id of the record")
+
+
+def _place(event: PatientEvent | TimeMoved) -> tuple[int, int]:
+    at = event.at if isinstance(event, TimeMoved) else event.available_at
+    return at, RANK.get(type(event), len(RANK))

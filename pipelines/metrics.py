@@ -30,7 +30,7 @@ from detector.plan import Plan
 from detector.records import SEVERITIES, AlertRecord, Batch, Syndrome
 from detector.rules.truth import WORDS as TRUTHS
 from detector.writing import WITHDRAWAL_SCORE
-from pipelines.formats.canonical import REASONS as DECODING
+from pipelines.formats import REMARKS, reasons
 from pipelines.pseudonym import pseudonym
 from pipelines.settings import Settings
 from pipelines.store import OUTGOING
@@ -39,7 +39,7 @@ OTHER = "other"
 SYNDROMES: tuple[str, ...] = get_args(Syndrome)
 
 PUMPS = ("present", "absent", "explanted", "unknown")
-REJECTED = (*DECODING, *OUTCOMES, "key_mismatch", "partition_mismatch", "offset_out_of_range", "bad_merge")
+REJECTED = (*reasons(), *OUTCOMES, "key_mismatch", "partition_mismatch", "offset_out_of_range", "bad_merge")
 SUPPRESSED = ("no_pump", "pump_unknown", "overdose_pattern", "post_restoration")
 KINDS = ("encounter", "pump", "context", "observation", "acknowledgement", "merge")
 IGNORED = (
@@ -167,6 +167,9 @@ class Metrics:
         self._rejected = self._counter(
             "records_rejected", "Records that could not be used.", topic=topics, reason=(*REJECTED, OTHER)
         )
+        self._remarked = self._counter(
+            "records_remarked", "Records that were used, with a doubt.", topic=topics, reason=(*REMARKS, OTHER)
+        )
         self._dead_letters = self._counter(
             "dead_letters", "Records kept aside with their bytes.", reason=(*REJECTED, OTHER)
         )
@@ -259,6 +262,10 @@ class Metrics:
     def rejected(self, topic: str, reason: str) -> None:
         """A record that could not be used; ``topic`` is its name in the configuration or on the broker."""
         self._rejected[self._topics.get(topic, OTHER), reason].inc()
+
+    def remarked(self, topic: str, remark: str) -> None:
+        """A record that was used with a doubt (``pipelines.formats.REMARKS``); ``topic`` as for ``rejected``."""
+        self._remarked[self._topics.get(topic, OTHER), remark].inc()
 
     def dead_letter(self, reason: str) -> None:
         self._dead_letters[reason,].inc()

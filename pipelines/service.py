@@ -41,7 +41,7 @@ from pipelines.deadletters import keep
 from pipelines.errors import StoreError
 from pipelines.formats import canonical
 from pipelines.formats.times import parse_time
-from pipelines.intake import take_in
+from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
 from pipelines.merges import handed_over, run_with_merges
 from pipelines.outbox import Publisher
@@ -82,6 +82,7 @@ class Decided:
     batch: Batch
     ledger: Ledger
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
     received: dict[Position, int] = field(default_factory=dict)
     newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
@@ -107,6 +108,7 @@ class Service:
         self._publisher = publisher
         self._metrics = metrics
         self._board = board
+        self._decode = decoders(settings, plan.catalogue)
         self._ticks = Ticks(settings.time)
         self._owned: dict[int, Owned] = {}
         self._stopping = False
@@ -208,8 +210,8 @@ class Service:
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []
         came: dict[Position, RawRecord] = {}
-        usable, decided.rejected = take_in(
-            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids)
+        usable, decided.rejected, decided.remarks = take_in(
+            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode
         )
         stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
         for raw, event in usable:
@@ -267,8 +269,10 @@ class Service:
                 Outgoing("merges", one.into.encode(), canonical.encode(handed_over(one)), one.available_at)
                 for one in batch.merges
             ]
+        kept = {Position(letter.topic, letter.partition, letter.offset) for letter in work.deadletters}
         for one in batch.rejected:
-            if one.quarantined and one.position is not None and one.position in came:
+            if one.quarantined and one.position is not None and one.position in came and one.position not in kept:
+                kept.add(one.position)
                 keep(work, came[one.position], one.reason)
         decided.received = {where: raw.timestamp for where, raw in came.items() if raw.timestamp is not None}
 
@@ -332,6 +336,8 @@ class Service:
         self._board.take(one.batch.records)
         for topic, reason in one.rejected:
             self._metrics.rejected(topic, reason)
+        for topic, remark in one.remarks:
+            self._metrics.remarked(topic, remark)
         for letter in one.work.deadletters:
             self._metrics.dead_letter(letter.reason)
         if self._settings.time == "wall":

@@ -115,10 +115,22 @@ class Topics(_Section):
         return self
 
 
+Format = Literal["canonical"]
+"""A module of ``pipelines.formats``."""
+
+
+class Formats(_Section):
+    encounters: Format = "canonical"
+    pumps: Format = "canonical"
+    context: Format = "canonical"
+    observations: Format = "canonical"
+
+
 class Kafka(_Section):
     bootstrap_servers: list[Server] = Field(default=["127.0.0.1:9092"], min_length=1)
     security: Security = Field(default=Security(), validate_default=True)
     topics: Topics = Topics()
+    formats: Formats = Formats()
     group_id: str = Field(default="itbwatch", min_length=1)
     group_instance_id: str | None = Field(default=None, min_length=1)
     client_id: str = Field(default="itbwatch", min_length=1)
@@ -154,6 +166,7 @@ class Kafka(_Section):
 
 class File(_Section):
     path: FileName = "events.ndjson"
+    format: Format = "canonical"
     alerts: FileName = "-"
     deadletters: FileName = "deadletters.ndjson"
 

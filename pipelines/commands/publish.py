@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detector.clock import HOUR, MINUTE, minute_ceil
+from detector.errors import ConfigError
 from detector.events import LATEST, TimeMoved
 from pipelines.dataset import Dataset
 from pipelines.datasets import FORMATS, open_dataset
@@ -59,6 +60,10 @@ def command(
     kafka = (Settings() if config is None else load_settings(config)).kafka
     if bootstrap_servers is not None:
         kafka = with_servers(kafka, bootstrap_servers)
+    others = sorted({name for name in kafka.formats.model_dump().values() if name != "canonical"})
+    if others:
+        problem = f"{', '.join(others)}; expected canonical, which is what publish writes; use topics of their own"
+        raise ConfigError([f"config.yaml $.kafka.formats: {problem}"])
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
     made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
     if made:

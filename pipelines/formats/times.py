@@ -1,12 +1,15 @@
-"""RFC 3339 times to milliseconds. A time without an offset names no instant and is refused, never assumed."""
+"""Times to milliseconds. An RFC 3339 time without an offset names no instant and is refused, never assumed; formats whose
+times are a site's own give them to ``in_zone``.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
-from detector.clock import DAY, HOUR, MINUTE, SECOND
+from detector.clock import DAY, HOUR, MINUTE, SECOND, from_datetime
 from detector.errors import InputError
 
 _RFC3339 = re.compile(
@@ -45,3 +48,21 @@ def parse_time(text: str) -> int:
             raise InputError("bad_time", "expected a leap second at 23:59:60 UTC")
         return at - 1
     return at + int(((fraction or "") + "000")[:3])
+
+
+def in_zone(local: datetime, zone: ZoneInfo) -> tuple[int, bool]:
+    """Milliseconds of a time without an offset in the site's time zone, and whether the clock shows it twice.
+
+    The hour that a clock change runs through twice reads as its first pass (DESIGN.md section 2); a time that the clock
+    leaps over reads by the offset before the leap.
+
+    >>> from datetime import timedelta
+    >>> berlin = ZoneInfo("Europe/Berlin")
+    >>> at, doubled = in_zone(datetime(2026, 10, 25, 2, 30), berlin)
+    >>> (datetime.fromtimestamp(at / 1000, UTC) - datetime(2026, 10, 25, 0, 30, tzinfo=UTC), doubled)
+    (datetime.timedelta(0), True)
+    """
+    first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    before, after = first.utcoffset(), second.utcoffset()
+    doubled = before is not None and after is not None and before > after
+    return from_datetime(first.astimezone(UTC)), doubled

@@ -1,8 +1,9 @@
 """From raw records to events."""
 
-from detector.events import Merged
+from detector.events import Acknowledgement, Encounter, Merged, Observation, TimeMoved
+from pipelines.formats import Decoded, Unread
 from pipelines.formats.canonical import encode
-from pipelines.intake import take_in
+from pipelines.intake import TakenIn, take_in
 from pipelines.settings import Limits
 from pipelines.sources import RawRecord
 from pipelines.store import Work
@@ -11,7 +12,88 @@ from pipelines.store import Work
 def test_the_limit_of_record_bytes_is_for_feeds_and_not_for_what_a_merged_patient_hands_over() -> None:
     merged = Merged(patient_id="p", from_patient_id="q", available_at=1_000, payload=bytes(2 << 20))
     raw = RawRecord("merges", "itb.merges", 0, 0, 1, 1_000, b"p", encode(merged))
-    usable, rejected = take_in([raw], Work(0, {}, {}), Limits(), lambda _: set())
+    taken = take_in([raw], Work(0, {}, {}), Limits(), lambda _: set(), {})
 
-    assert [] == rejected
-    assert [merged.payload] == [event.payload for _, event in usable if isinstance(event, Merged)]
+    assert [] == taken.rejected
+    assert [merged.payload] == [event.payload for _, event in taken.usable if isinstance(event, Merged)]
+
+
+def observed(patient_id: str, available_at: int, value: float) -> Observation:
+    return Observation(patient_id=patient_id, code="temp", effective_at=0, available_at=available_at, value=value)
+
+
+def intake(decoded: Decoded, work: Work, *, value: bytes = b"?", elsewhere: frozenset[str] = frozenset()) -> TakenIn:
+    """One record on the topic of observations, keyed ``p``, whose decoder says ``decoded`` of anything."""
+    raw = RawRecord("observations", "icu.observations", 3, 7, 8, 1_000, b"p", value)
+    decode = {"observations": lambda *_, **__: decoded}
+    return take_in([raw], work, Limits(), lambda patients: patients & elsewhere, decode)
+
+
+def reasons_of(work: Work) -> list[str]:
+    return [letter.reason for letter in work.deadletters]
+
+
+def test_the_events_of_one_record_come_in_the_one_order() -> None:
+    late, early = observed("p", 2_000, 38), observed("p", 1_000, 37)
+    admitted = Encounter(patient_id="p", stay_id="s", event="admitted", at=0, available_at=1_000)
+    taken = intake(Decoded((late, early, admitted)), Work(0, {}, {}))
+
+    assert [admitted, early, late] == [event for _, event in taken.usable]
+
+
+def test_the_usable_parts_are_taken_and_the_record_is_kept_once_for_the_others() -> None:
+    work = Work(0, {}, {})
+    parts = (Unread("bad_time", "entry[1].effectiveDateTime"), Unread("no_value", "entry[2]"))
+    taken = intake(Decoded((observed("p", 1_000, 37), observed("q", 1_000, 38)), parts), work, value=b"whole")
+
+    assert ["p"] == [event.patient_id for _, event in taken.usable]
+    assert [("icu.observations", reason) for reason in ("key_mismatch", "bad_time", "no_value")] == taken.rejected
+    assert [("key_mismatch", b"whole")] == [(letter.reason, letter.value) for letter in work.deadletters]
+
+
+def test_a_part_of_a_kind_that_nothing_is_read_from_is_counted_and_its_record_not_kept() -> None:
+    work = Work(0, {}, {})
+    taken = intake(Decoded((), (Unread("unread_type", "resourceType", refused=False),)), work)
+
+    assert [("icu.observations", "unread_type")] == taken.rejected
+    assert [] == work.deadletters
+
+
+def test_a_record_without_any_part_is_counted() -> None:
+    work = Work(0, {}, {})
+
+    assert [("icu.observations", "empty")] == intake(Decoded(()), work).rejected
+    assert [] == work.deadletters
+
+
+def test_what_is_worth_a_remark_is_taken_and_counted() -> None:
+    taken = intake(Decoded((observed("p", 1_000, 37),), remarks=("doubled_hour",)), Work(0, {}, {}))
+
+    assert 1 == len(taken.usable)
+    assert [("icu.observations", "doubled_hour")] == taken.remarks
+
+
+def test_a_record_of_a_patient_of_another_partition_is_kept_once_whatever_it_holds() -> None:
+    work = Work(0, {}, {})
+    taken = intake(Decoded((observed("p", 1, 37), observed("p", 2, 38))), work, elsewhere=frozenset("p"))
+
+    assert [] == taken.usable
+    assert [("icu.observations", "partition_mismatch")] * 2 == taken.rejected
+    assert ["partition_mismatch"] == reasons_of(work)
+
+
+def test_records_that_only_move_time_are_read_in_a_topic_of_any_format() -> None:
+    taken = intake(Decoded(()), Work(0, {}, {}), value=encode(TimeMoved(at=5_000)))
+
+    assert [5_000] == [event.at for _, event in taken.usable if isinstance(event, TimeMoved)]
+
+
+def test_an_answer_is_taken_from_a_file_of_any_format_and_from_no_topic_but_its_own() -> None:
+    answer = Acknowledgement(
+        patient_id="p", alert_id="a", action="confirm", reason="other", by="b", at=1, available_at=1
+    )
+    line = RawRecord(None, "events.ndjson", 0, 0, 9, None, None, encode(answer))
+    from_file = take_in([line], Work(0, {}, {}), Limits(), lambda _: set(), {None: lambda *_, **__: Decoded(())})
+
+    assert [answer.alert_id] == [e.alert_id for _, e in from_file.usable if isinstance(e, Acknowledgement)]
+    assert [("icu.observations", "wrong_topic")] == intake(Decoded(()), Work(0, {}, {}), value=encode(answer)).rejected

@@ -1,13 +1,15 @@
 import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.clock import rfc3339
+from detector.clock import from_datetime, rfc3339
 from detector.errors import InputError
 from detector.events import EARLIEST, LATEST
-from pipelines.formats.times import parse_time
+from pipelines.formats.times import in_zone, parse_time
 
 
 def test_every_time_of_the_public_suite_is_taken_or_refused_as_it_says(shared):
@@ -66,3 +68,22 @@ def test_anything_else_is_a_bad_time(text):
         parse_time(text)
 
     assert refused.value.reason == "bad_time"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("local", "utc", "doubled"),
+    [
+        ("2026-07-01T12:00", "2026-07-01T10:00", False),
+        ("2026-10-25T01:59", "2026-10-24T23:59", False),
+        ("2026-10-25T02:30", "2026-10-25T00:30", True),
+        ("2026-10-25T03:00", "2026-10-25T02:00", False),
+        ("2026-03-29T02:30", "2026-03-29T01:30", False),
+    ],
+)
+def test_a_time_of_the_site_is_read_in_its_zone_and_the_doubled_hour_as_its_first_pass(local, utc, doubled):
+    at = from_datetime(datetime.fromisoformat(utc).replace(tzinfo=UTC))
+
+    assert (at, doubled) == in_zone(datetime.fromisoformat(local), BERLIN)
