@@ -115,7 +115,7 @@ class Topics(_Section):
         return self
 
 
-Format = Literal["canonical"]
+Format = Literal["canonical", "fhir"]
 """A module of ``pipelines.formats``."""
 
 

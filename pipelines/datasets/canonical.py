@@ -17,7 +17,8 @@ import polars as pl
 from detector.errors import InputError
 from detector.events import EARLIEST, LATEST, Encounter, Merged, Position, Status, TimeMoved
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, existing
-from pipelines.formats.canonical import LONGEST_IDENTITY, SILENT_STATUSES, decode
+from pipelines.formats.canonical import SILENT_STATUSES, decode
+from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.tables import FAULT, NUMBER, TEXT, TIME, Columns, kind_of, read_table, refuse_if_none_is_usable
 
 STATUSES = get_args(Status)

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from detector.catalogue.signals import Catalogue
 from detector.events import PatientEvent, Position, TimeMoved
 
-FORMATS = ("canonical",)
+FORMATS = ("canonical", "fhir")
 """Words for ``kafka.formats`` and ``file.format``."""
 
 REMARKS = {
@@ -85,7 +85,10 @@ def decoder(format_name: str, site: Site) -> Decode:
 
 def reasons() -> dict[str, str]:
     """Every reason that decoding gives, of all formats: values of the metric label ``reason``."""
-    found: dict[str, str] = {NOTHING.reason: "a record that holds no part at all"}
+    found = {
+        NOTHING.reason: "a record that holds no part at all",
+        "ambiguous_code": "two codes of one result name two signals",
+    }
     for name in FORMATS:
         found |= {word: text for word, text in import_module(f"{__name__}.{name}").REASONS.items() if word not in found}
     return found

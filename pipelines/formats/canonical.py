@@ -7,8 +7,6 @@ message names fields, never values, because it is logged.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -32,6 +30,7 @@ from detector.events import (
     Ticked,
     TimeMoved,
 )
+from pipelines.formats.json_records import check_bounds, check_identity, check_keys, fault
 from pipelines.formats.times import parse_time
 
 REASONS: Final[dict[str, str]] = {
@@ -56,8 +55,6 @@ REASONS: Final[dict[str, str]] = {
 
 RECORD_BYTES = 1 << 20
 JSON_DEPTH = 32
-LONGEST_IDENTITY = 256  # characters; far above any hospital's, and a bound on keys of the store
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # PostgreSQL refuses NUL in a text: it would stop every commit
 
 KINDS: Final[dict[str, type[PatientEvent]]] = {
     "encounters": Encounter,
@@ -145,9 +142,9 @@ def decode(
     """
     if raw is None:
         raise InputError("tombstone", "expected a JSON object, found a record without a value")
-    _check_bounds(raw, record_bytes, json_depth)
+    check_bounds(raw, record_bytes, json_depth)
     wire = _parse(raw, _TYPE_OF_TOPIC[topic] if topic else default_type)
-    _check_keys(raw)
+    check_keys(raw)
     kind = _EVENT[type(wire)]
     if topic and kind is not TimeMoved and kind is not KINDS[topic]:
         raise InputError("wrong_topic", f"type: expected {_TYPE_OF_TOPIC[topic]!r} or 'time' in the topic of {topic}")
@@ -185,36 +182,6 @@ def decode_journal(line: bytes) -> Event | TimeMoved:
     return event
 
 
-def _check_bounds(raw: bytes, record_bytes: int, json_depth: int) -> None:
-    if len(raw) > record_bytes:
-        raise InputError("oversize", f"expected at most {record_bytes} bytes, found {len(raw)}")
-    if not raw.isascii():
-        try:
-            raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError("encoding", f"expected UTF-8, byte {error.start} is not") from error
-    # The brackets of a record bound its depth from above, and hardly any record has more than the limit.
-    if raw.count(b"[") + raw.count(b"{") > json_depth and _depth(raw) > json_depth:
-        raise InputError("too_deep", f"expected at most {json_depth} levels of nesting")
-
-
-def _depth(raw: bytes) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw, flags=re.DOTALL)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-_FAULTS: Final[tuple[tuple[str, str], ...]] = (
-    ("Object missing required field", "missing_key"),
-    ("Invalid enum value", "bad_value"),
-    ("Number out of range", "not_finite"),
-    ("Expected", "wrong_type"),
-)
-"""How the JSON library says it, and our word for it. Its own text may quote a value, so only its path is kept."""
-
-
 def _parse(raw: bytes, default_type: str | None) -> Any:
     try:
         if default_type:
@@ -225,30 +192,12 @@ def _parse(raw: bytes, default_type: str | None) -> Any:
                     raise
         return _ANY.decode(raw)
     except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at ")
-        if path == "`$.type`":
+        if str(error).endswith("`$.type`"):
             raise InputError("unknown_type", "type: expected the type of an event") from error
-        reason = next((word for start, word in _FAULTS if said.startswith(start)), "wrong_type")
-        field = path.strip("`") or said.rpartition(" ")[2].strip("`")
+        reason, field = fault(error)
         raise InputError(reason, f"{field}: {REASONS[reason]}") from error
     except msgspec.DecodeError as error:
         raise InputError("json", "expected one JSON object") from error
-
-
-_KEY = re.compile(rb'"([^"\\]*)"\s*:')
-
-
-def _check_keys(raw: bytes) -> None:
-    """Refuse a key written twice: readers disagree on which one counts. Called on what is known to be JSON."""
-    keys = _KEY.findall(raw)
-    if len(keys) == len(set(keys)) and b"\\" not in raw:
-        return
-
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        if len({key for key, _ in pairs}) != len(pairs):
-            raise InputError("duplicate_key", "expected every key once in an object")
-
-    json.loads(raw, object_pairs_hook=once, parse_int=len, parse_float=len)
 
 
 def _event(kind: Any, wire: Any, timestamp: int | None, position: Position | None) -> Any:
@@ -266,9 +215,7 @@ def _event(kind: Any, wire: Any, timestamp: int | None, position: Position | Non
     if values["available_at"] is None:
         happened = values.get("effective_at", values.get("at"))
         values["available_at"] = happened if timestamp is None or timestamp < 0 else timestamp
-    patient_id = values["patient_id"]
-    if len(patient_id) > LONGEST_IDENTITY or _CONTROL.search(patient_id):
-        raise InputError("bad_identity", REASONS["bad_identity"])
+    check_identity(values["patient_id"])
     if (
         kind is Observation
         and values["value"] is None
