@@ -36,7 +36,7 @@ def decoders(settings: Settings, catalogue: Catalogue) -> Mapping[str | None, De
     """The decoder of each role whose format is not canonical; None = the role of a file, which has all of them."""
     site = Site(
         catalogue, settings.code_map.keys(), ZoneInfo(settings.timezone), settings.limits.record_bytes,
-        settings.limits.json_depth,
+        settings.limits.json_depth, settings.hl7v2,
     )  # fmt: skip
     names: dict[str | None, str] = {None: settings.file.format}
     if settings.source == "kafka":

@@ -115,7 +115,7 @@ class Topics(_Section):
         return self
 
 
-Format = Literal["canonical", "fhir"]
+Format = Literal["canonical", "fhir", "hl7v2"]
 """A module of ``pipelines.formats``."""
 
 
@@ -203,6 +203,16 @@ class Limits(_Section):
     json_depth: int = Field(default=32, ge=4, le=200)
 
 
+class Hl7v2(_Section):
+    identifier_types: list[Name] = Field(default=["MR", "PI"], min_length=1, max_length=10)
+    assigning_authority: Name | None = None
+    stay_id: Literal["PV1-19", "PID-18"] = "PV1-19"
+    character_set: Literal[
+        "ASCII", "8859/1", "8859/2", "8859/3", "8859/4", "8859/5", "8859/6", "8859/7", "8859/8", "8859/9", "8859/15",
+        "UNICODE UTF-8",
+    ] = "UNICODE UTF-8"  # fmt: skip
+
+
 class Rules(_Section):
     catalogue: FileName | None = None
 
@@ -236,6 +246,7 @@ class Settings(_Section):
     fahrenheit_feeds: bool = False
     limits: Limits = Limits()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    hl7v2: Hl7v2 = Hl7v2()
     rules: Rules = Rules()
     models: Models = Models()
     logging: Logging = Logging()

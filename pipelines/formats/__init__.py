@@ -18,12 +18,14 @@ from zoneinfo import ZoneInfo
 
 from detector.catalogue.signals import Catalogue
 from detector.events import PatientEvent, Position, TimeMoved
+from pipelines.settings import Hl7v2
 
-FORMATS = ("canonical", "fhir")
+FORMATS = ("canonical", "fhir", "hl7v2")
 """Words for ``kafka.formats`` and ``file.format``."""
 
 REMARKS = {
-    "doubled_hour": "a time without an offset in the hour that a clock change runs through twice: its first pass"
+    "doubled_hour": "a time without an offset in the hour that a clock change runs through twice: its first pass",
+    "time_passed_over": "a time of filing that names no instant: the message's or the broker's was taken",
 }
 """What is worth a count though the event was taken: values of a metric label."""
 
@@ -32,7 +34,7 @@ class Site(NamedTuple):
     """What a format needs to know of the site.
 
     ``code_map`` holds the site's own codes, as config.yaml names them; what they stand for is in the ``catalogue``
-    already. ``timezone`` is that of times without an offset.
+    already. ``timezone`` is that of times without an offset. ``hl7v2`` says where its messages hold what.
     """
 
     catalogue: Catalogue
@@ -40,6 +42,7 @@ class Site(NamedTuple):
     timezone: ZoneInfo
     record_bytes: int
     json_depth: int
+    hl7v2: Hl7v2 = Hl7v2()
 
 
 class Unread(NamedTuple):
