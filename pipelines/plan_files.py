@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import detector
 from detector.catalogue.signals import Named, build_catalogue
 from detector.errors import ConfigError
 from detector.plan import PUBLIC_KEY, Plan, build_plan
+from detector.rules.overlay import Overlay, overlaid, read_overlay
 from models.bundle import names_of
 from models.personal import PersonalBaseline
 from pipelines.model_files import columns_of, manifest_of
@@ -43,6 +44,23 @@ def read_catalogue(folder: Path = CATALOGUE) -> tuple[dict[str, Any], dict[str, 
     return signals, rules
 
 
+def catalogue_of(settings: Settings) -> Path:
+    """The folder of the catalogue that a site uses."""
+    return Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+
+
+def overlay_of(settings: Settings) -> Overlay | None:
+    """The site's overlay; None = it has none.
+
+    Raises:
+        ConfigError: with every mistake of the overlay, or of the rule files.
+    """
+    if settings.overlay is None:
+        return None
+    _, rules = read_catalogue(catalogue_of(settings))
+    return read_overlay(read_yaml(Path(settings.overlay)), settings.overlay, rules)
+
+
 def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
     """The plan of a site: the catalogue shipped here or its own copy, its identity key, its local codes, its models.
 
@@ -51,7 +69,7 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
     Raises:
         ConfigError: with every mistake of every file.
     """
-    folder = Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+    folder = catalogue_of(settings)
     problems: list[str] = []
     key = PUBLIC_KEY
     try:
@@ -66,6 +84,7 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
             code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
             convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
             models=manifest_of(settings) if scored and settings.models.enabled else None,
+            overlay=Path(settings.overlay) if settings.overlay is not None else None,
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
@@ -82,22 +101,33 @@ def plan_from_files(
     code_map: Mapping[str, Named] | None = None,
     convert_suspects: frozenset[str] = frozenset(),
     models: Mapping[str, Any] | None = None,
+    overlay: Path | None = None,
 ) -> Plan:
-    """Build the plan; with the manifest of ``models`` it scores.
+    """Build the plan; with the manifest of ``models`` it scores, and the file ``overlay`` changes its rules.
 
     Raises:
         ConfigError: with every mistake of every file.
     """
     signals, rules = read_catalogue(folder)
+    if overlay is not None:
+        rules = overlaid(rules, read_overlay(read_yaml(overlay), str(overlay), rules))
     features = columns_of(build_catalogue(signals, "signals.yaml")) if models is not None else ()
-    return build_plan(
-        signals,
-        rules,
-        identity_key=identity_key,
-        pump_register_complete=pump_register_complete,
-        code_map=code_map,
-        convert_suspects=convert_suspects,
-        models=names_of(models) if models is not None else None,
-        features=features if models is not None else (),
-        learner=PersonalBaseline() if models is not None else None,
-    )
+    try:
+        return build_plan(
+            signals,
+            rules,
+            identity_key=identity_key,
+            pump_register_complete=pump_register_complete,
+            code_map=code_map,
+            convert_suspects=convert_suspects,
+            models=names_of(models) if models is not None else None,
+            features=features if models is not None else (),
+            learner=PersonalBaseline() if models is not None else None,
+        )
+    except ConfigError as error:
+        raise ConfigError([*_under(overlay), *error.problems]) from error
+
+
+def _under(overlay: Path | None) -> Iterator[str]:
+    if overlay is not None:
+        yield f"{overlay}: the mistakes of rule files named here are those of the files with this overlay"

@@ -248,6 +248,7 @@ class Settings(_Section):
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     hl7v2: Hl7v2 = Hl7v2()
     rules: Rules = Rules()
+    overlay: FileName | None = None
     models: Models = Models()
     logging: Logging = Logging()
 

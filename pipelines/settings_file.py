@@ -57,6 +57,11 @@ def named(path: Path, problems: Sequence[str]) -> list[str]:
     return [f"{path}{one.removeprefix(OURS)}" if one.startswith(f"{OURS} $") else one for one in problems]
 
 
+def with_overlay(settings: Settings, overlay: Path | None) -> Settings:
+    """The same, with the overlay of ``--overlay`` where one was given."""
+    return settings if overlay is None else settings.model_copy(update={"overlay": str(overlay)})
+
+
 def with_servers(kafka: Kafka, servers: str) -> Kafka:
     """The same, asking the brokers of ``--bootstrap-servers``.
 

@@ -11,38 +11,49 @@ import click
 from detector.errors import ConfigError
 from detector.examples import examples_of, run_examples
 from detector.plan import Plan
-from pipelines.plan_files import CATALOGUE, load_plan, read_catalogue
+from detector.rules.overlay import Overlay
+from pipelines.plan_files import catalogue_of, load_plan, overlay_of, read_catalogue
 from pipelines.settings import Settings
-from pipelines.settings_file import named, read_settings
+from pipelines.settings_file import named, read_settings, with_overlay
 from pipelines.store import Store
 
 
 @click.command("check", short_help="Check config.yaml, the catalogue, and the rules with their examples.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 @click.option("--connect", is_flag=True, help="Also ask the broker for its topics, and open the store.")
-def command(config: Path, connect: bool) -> None:  # noqa: FBT001
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
+)
+def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa: FBT001
     """Read every file the service would read and name every mistake at once.
 
-    The examples in the rule files are run through the engine. With --connect the topics must exist with equal
+    The examples in the rule files are run through the engine, without the overlay. What an overlay changes is shown, with
+    the examples that read otherwise under it. With --connect the topics must exist with equal
     partition counts and the right settings, and the store must be writable (it is made when it is not there).
 
     \b
     itbwatch check
     itbwatch check --config site.yaml --connect
+    itbwatch check --overlay quieter.yaml        before it is named in config.yaml
     """
     problems: list[str] = []
     settings = Settings()
     try:
         settings, wrong = read_settings(config)
+        settings = with_overlay(settings, overlay)
         problems += wrong
         click.echo(f"{config}: read")
     except ConfigError as error:
         problems += error.problems
     try:
-        plan, examples = _plan(settings)
+        shipped = settings.model_copy(update={"overlay": None})
+        plan, examples = _plan(shipped)
         for rule, written in examples.items():
             problems += run_examples(plan, rule, written)
         _show(plan, examples)
+        laid = overlay_of(settings)
+        if laid is not None:
+            _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)
     except ConfigError as error:
         problems += named(config, error.problems)
     if problems:
@@ -52,8 +63,7 @@ def command(config: Path, connect: bool) -> None:  # noqa: FBT001
 
 
 def _plan(settings: Settings) -> tuple[Plan, dict[str, Sequence[Any]]]:
-    folder = Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
-    return load_plan(settings), examples_of(read_catalogue(folder)[1])
+    return load_plan(settings), examples_of(read_catalogue(catalogue_of(settings))[1])
 
 
 def _show(plan: Plan, examples: dict[str, Sequence[Any]]) -> None:
@@ -64,6 +74,18 @@ def _show(plan: Plan, examples: dict[str, Sequence[Any]]) -> None:
         stands = rule.severity.word if rule.severity else rule.kind
         click.echo(f"  {rule.id:7} {stands:9} {len(examples.get(rule.id, ())):3} examples  {rule.title}")
     click.echo(f"examples: {sum(map(len, examples.values()))} run")
+
+
+def _show_overlay(file: str, overlay: Overlay, plan: Plan, examples: dict[str, Sequence[Any]]) -> None:
+    click.echo(f"overlay: {file}, {overlay.title}, {len(overlay.changes)} changes, plan {plan.digest[:12]}")
+    click.echo(f"  because {overlay.because}")
+    for name, value in overlay.expected.items():
+        click.echo(f"  expected {name}: {value}")
+    for one in overlay.changes:
+        click.echo(f"  {one.subject:7} {one.key}: {one.was} -> {one.to}, because {one.because}")
+    otherwise = [rule for rule, written in examples.items() for _ in run_examples(plan, rule, written)]
+    told = ", ".join(dict.fromkeys(otherwise)) or "none"
+    click.echo(f"  expectations of the examples that read otherwise: {len(otherwise)}, of rules: {told}")
 
 
 def _connect(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from pipelines.evaluation.timelines import choose
 from pipelines.evaluation.truth import SEVERITIES
 from pipelines.evaluation.writing import check_output, write
 from pipelines.settings import Settings
-from pipelines.settings_file import load_settings
+from pipelines.settings_file import load_settings, with_overlay
 
 
 @click.command("evaluate", short_help="Recall, delay, burden and peers on stays whose truth is known; with a report.")
@@ -51,9 +51,12 @@ from pipelines.settings_file import load_settings
     help="Courses of each kind and severity in them.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
+)
 def command(
     cohorts: tuple[Path, ...], out: Path, budget: float | None, *, peers: bool, ablation: bool, beds: int, courses: int,
-    workers: int, seed: int, config: Path | None,
+    workers: int, seed: int, config: Path | None, overlay: Path | None,
 ) -> None:  # fmt: skip
     """Run the product and its peers over stays whose truth is known, and write what it found and what it cost.
 
@@ -68,7 +71,7 @@ def command(
     OUT/alerts.parquet    every record, as replay writes them
     """
     check_output(out)
-    settings = Settings() if config is None else load_settings(config)
+    settings = with_overlay(Settings() if config is None else load_settings(config), overlay)
     budgets = sorted({*BUDGETS, *([budget] if budget else [])})
     read = [read_cohort(folder) for folder in cohorts]
     with _progress() as told:

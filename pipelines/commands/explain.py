@@ -26,7 +26,7 @@ from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
 from pipelines.settings import Settings
-from pipelines.settings_file import load_settings
+from pipelines.settings_file import load_settings, with_overlay
 from pipelines.store import Store
 
 EVENTS, RECORDS, README = "events.ndjson", "records.ndjson", "README.md"
@@ -39,7 +39,10 @@ WIDTH = 120
 @click.option("--sequence", type=click.IntRange(1), help="Which record; without it the newest that opened or raised.")
 @click.option("--export", type=click.Path(path_type=Path), help="Folder for a scenario of it; made if need be.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
-def command(alert_id: str, sequence: int | None, export: Path | None, config: Path) -> None:
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
+)
+def command(alert_id: str, sequence: int | None, export: Path | None, config: Path, overlay: Path | None) -> None:
     """Say why the alert ALERT_ID was given: the stored inputs of its patient are run through the rules again.
 
     ALERT_ID is the alert_id of a record of itb.alerts, of the page or of alerts.parquet. Shown are the records of the
@@ -54,7 +57,7 @@ def command(alert_id: str, sequence: int | None, export: Path | None, config: Pa
       why/records.ndjson   the records that `itbwatch replay why/events.ndjson --out OUT` gives
       why/README.md        how to run it
     """
-    settings = load_settings(config)
+    settings = with_overlay(load_settings(config), overlay)
     stored, journals = _kept(settings, alert_id)
     record = _asked(stored, sequence)
     plan = load_plan(settings)

@@ -22,7 +22,7 @@ from pipelines.replay import replay
 from pipelines.report import report_html
 from pipelines.results import check_output, summarise, write
 from pipelines.settings import Settings
-from pipelines.settings_file import load_settings
+from pipelines.settings_file import load_settings, with_overlay
 
 
 @click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")
@@ -39,9 +39,12 @@ from pipelines.settings_file import load_settings
 )
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
 @click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
+)
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
-    workers: int, engine: str, config: Path | None,
+    workers: int, engine: str, config: Path | None, overlay: Path | None,
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
@@ -50,7 +53,7 @@ def command(
     if engine == "spark":
         raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
     check_output(out)
-    settings = Settings() if config is None else load_settings(config)
+    settings = with_overlay(Settings() if config is None else load_settings(config), overlay)
     plan = load_plan(settings)
     started = time.perf_counter()
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)

@@ -8,12 +8,15 @@ import click
 
 from pipelines import logs
 from pipelines.running import running, stopped_by_signals
-from pipelines.settings_file import load_settings
+from pipelines.settings_file import load_settings, with_overlay
 
 
 @click.command("stream", short_help="The service: events in, alerts, metrics and board out.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
-def command(config: Path) -> None:
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
+)
+def command(config: Path, overlay: Path | None) -> None:
     """Read events from Kafka (or, with `source: file`, from an NDJSON file) and watch every patient.
 
     Alerts go to the topic itb.alerts, to /metrics and to the page at /. State, alerts and input positions are kept in
@@ -23,7 +26,7 @@ def command(config: Path) -> None:
     itbwatch check --connect     see first whether configuration, broker and topics fit
     itbwatch stream              run; SIGTERM or Ctrl-C finishes the batch and exits 0
     """
-    settings = load_settings(config)
+    settings = with_overlay(load_settings(config), overlay)
     logs.configure(settings.logging.level)
     with running(settings) as (service, url), stopped_by_signals(service):
         click.echo(f"itbwatch: watching; page and metrics at {url}", err=True)

@@ -188,3 +188,24 @@ def unused_port() -> Callable[[], int]:
             return int(one.getsockname()[1])
 
     return port
+
+
+def test_an_overlay_is_shown_change_by_change_and_its_mistakes_are_named(site: Path) -> None:
+    overlay = site / "quieter.yaml"
+    change = "{rule: W-05, key: severity, from: %s, to: watch, because: CK alone}"
+    overlay.write_text(
+        f"overlay: 1\ntitle: quieter\nbecause: budget\nexpected: {{burden: 1.0}}\nchanges:\n- {change % 'warning'}\n"
+    )
+    done = check("--config", str(site / "config.yaml"), "--overlay", str(overlay))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "quieter, 1 changes" in done.stdout
+    assert "expected burden: 1.0" in done.stdout
+    assert "W-05    severity: warning -> watch, because CK alone" in done.stdout
+    assert "of rules: CTX-02, L-19, W-05" in done.stdout
+
+    write(site, overlay=str(overlay))
+    overlay.write_text(overlay.read_text().replace("from: warning", "from: critical"))
+    done = check("--config", str(site / "config.yaml"))
+    assert 2 == done.returncode
+    assert f"{overlay} $.changes[0].from: 'critical': W-05 says 'warning' now" in done.stderr
