@@ -75,6 +75,8 @@ def clean(
     scale = unit.factor * (weight_kg if unit.needs is not None and weight_kg is not None else 1.0)
     converted = signal.round(value * scale + unit.offset)
     for suspect in signal.suspect:
+        if suspect.tagged not in (None, unit.unit):
+            continue
         if suspect.low <= converted <= suspect.high:
             looks = signal.units.get(suspect.looks_like)
             if looks is None or suspect.looks_like not in catalogue.convert_suspects:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import detector
-from detector.catalogue.signals import Named, build_catalogue
+from detector.catalogue.signals import Catalogue, Named, build_catalogue
 from detector.errors import ConfigError
 from detector.plan import PUBLIC_KEY, Plan, build_plan
 from detector.rules.overlay import Overlay, overlaid, read_overlay
@@ -69,7 +69,6 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
     Raises:
         ConfigError: with every mistake of every file.
     """
-    folder = catalogue_of(settings)
     problems: list[str] = []
     key = PUBLIC_KEY
     try:
@@ -78,10 +77,10 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
         problems += error.problems
     try:
         plan = plan_from_files(
-            folder,
+            catalogue_of(settings),
             identity_key=key,
             pump_register_complete=settings.pump_register == "complete",
-            code_map={code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()},
+            code_map=_code_map(settings),
             convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
             models=manifest_of(settings) if scored and settings.models.enabled else None,
             overlay=Path(settings.overlay) if settings.overlay is not None else None,
@@ -91,6 +90,23 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
     if problems:
         raise ConfigError(problems)
     return plan
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    """The signals and codes of a site alone, for whoever only decodes.
+
+    Raises:
+        ConfigError: with every mistake of signals.yaml and of the code map.
+    """
+    return build_catalogue(read_yaml(catalogue_of(settings) / "signals.yaml") or {}, "signals.yaml", _code_map(settings))
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+
+
+def _code_map(settings: Settings) -> dict[str, Named]:
+    return {code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()}
 
 
 def plan_from_files(

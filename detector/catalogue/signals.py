@@ -48,13 +48,17 @@ class Plausible(Struct, frozen=True):
 
 
 class Suspect(Struct, frozen=True):
-    """A value that is only plausible in another unit (guard G-1): quarantined with that remark, never converted."""
+    """A value that is only plausible in another unit (guard G-1): quarantined with that remark, never converted.
+
+    The range is in the signal's own unit. ``tagged``: only of values that came in this unit; None = of any.
+    """
 
     unit: str
     low: float
     high: float
     looks_like: str
     source: str
+    tagged: str | None = None
 
 
 class Band(Struct, frozen=True):
@@ -313,6 +317,9 @@ def _signal(name: str, written: SignalWritten, path: str, problems: Problems) ->
     for suspect in written.suspect:
         if suspect.unit != written.unit:
             problems.add(f"{path}.suspect", f"{suspect.unit!r}: expected {written.unit!r}, the signal's own unit")
+        for named in (suspect.looks_like, suspect.tagged or written.unit):
+            if named not in units:
+                problems.add(f"{path}.suspect", f"{named!r} is not among this signal's units{nearest(named, units)}")
     if written.plausible.low >= written.plausible.high:
         problems.add(f"{path}.plausible", "low must lie below high")
     if not 0 < written.precision <= 1:

@@ -57,14 +57,15 @@ def command(
     \b
     itbwatch publish observations.parquet --stays stays.parquet --pumps all --bootstrap-servers 127.0.0.1:9092
     """
-    kafka = (Settings() if config is None else load_settings(config)).kafka
+    settings = Settings() if config is None else load_settings(config)
+    kafka = settings.kafka
     if bootstrap_servers is not None:
         kafka = with_servers(kafka, bootstrap_servers)
     others = sorted({name for name in kafka.formats.model_dump().values() if name != "canonical"})
     if others:
         problem = f"{', '.join(others)}; expected canonical, which is what publish writes; use topics of their own"
         raise ConfigError([f"config.yaml $.kafka.formats: {problem}"])
-    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
+    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
     made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
     if made:
         click.echo(f"made the topics {', '.join(made)}", err=True)

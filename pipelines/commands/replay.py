@@ -56,7 +56,7 @@ def command(
     settings = with_overlay(Settings() if config is None else load_settings(config), overlay)
     plan = load_plan(settings)
     started = time.perf_counter()
-    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context)
+    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
     with _progress(len(dataset)) as advance:
         outcome = replay(dataset, settings, workers=workers, progress=advance)
     asked = {

@@ -1,6 +1,7 @@
 """Formats of retrospective data sets: one module each, found by its name.
 
-A format is a module here with ``read(inputs, stays, context) -> Dataset``; the name on the command line is the module's
+A format is a module here with ``read(inputs, stays, context) -> Dataset``, or with ``reader(settings)`` that gives one
+where it needs to know the site (its ``code_map``); the name on the command line is the module's
 with hyphens. Pumps are declared the same way for all of them, because no public data set knows an intrathecal pump.
 """
 
@@ -14,6 +15,7 @@ from pkgutil import iter_modules
 from detector.errors import ConfigError, nearest
 from pipelines.dataset import Dataset, declare_pumps, forget_pumps
 from pipelines.datasets import canonical
+from pipelines.settings import Settings
 
 FORMATS: tuple[str, ...] = tuple(sorted(module.name.replace("_", "-") for module in iter_modules(__path__)))
 PUMPS = ("all", "none")
@@ -21,7 +23,13 @@ PUMPS = ("all", "none")
 
 
 def open_dataset(
-    format_name: str, inputs: Sequence[Path], *, stays: Path | None, pumps: str | None, context: Path | None
+    format_name: str,
+    inputs: Sequence[Path],
+    *,
+    stays: Path | None,
+    pumps: str | None,
+    context: Path | None,
+    settings: Settings | None = None,
 ) -> Dataset:
     """Read a data set and say of its patients whether they have a pump.
 
@@ -34,7 +42,8 @@ def open_dataset(
         ConfigError: an input is not there.
         OSError: an input cannot be read.
     """
-    read = import_module(f"{__name__}.{format_name.replace('-', '_')}").read
+    module = import_module(f"{__name__}.{format_name.replace('-', '_')}")
+    read = module.reader(settings or Settings()) if hasattr(module, "reader") else module.read
     dataset: Dataset = read(inputs, stays, context)
     if pumps is not None and pumps not in PUMPS and not Path(pumps).exists():
         expected = "expected all, none, or an NDJSON file of pump events that is there"

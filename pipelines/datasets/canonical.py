@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,6 +65,21 @@ def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Da
     if tables:
         dataset.observations = pl.concat(tables)
     dataset.__post_init__()
+    return dataset
+
+
+def add_stays_and_context(dataset: Dataset, stays: Path | None, context: Path | None) -> Dataset:
+    """Add the files of --stays and --context to a data set of another format.
+
+    Raises:
+        InputRefused: a file is no such table, or has no such event.
+        ConfigError: a file is not there.
+    """
+    if stays is not None:
+        _add_stays(dataset, existing(stays))
+    if context is not None:
+        add_events(dataset, context, "context")
+    dataset.others.sort(key=itemgetter(0))
     return dataset
 
 

@@ -7,7 +7,7 @@ when it happened and cannot open a closed stay again.
 from __future__ import annotations
 
 from datetime import UTC, date
-from typing import Final
+from typing import Final, Literal, get_args
 
 from detector.clock import to_datetime
 from detector.errors import InputError
@@ -20,7 +20,8 @@ CLASSES: Final = ("IMP", "ACUTE", "NONAC", "OBSENC", "EMER")
 """HL7 v3 ActCode: inpatient, acute, non-acute, observation and emergency encounters. Others are no stays."""
 
 HERE: Final = ("arrived", "triaged", "in-progress", "onleave")
-SEXES: Final = ("female", "male", "other", "unknown")
+Sex = Literal["female", "male", "other", "unknown"]
+SEXES: Final[dict[str, Sex]] = {word: word for word in get_args(Sex)}
 BED: Final = "bd"
 
 
@@ -49,7 +50,7 @@ def read(scope: Scope, one: resources.Encounter) -> None:
     def add(kind: EncounterKind, at: int, place: Place | None, *, known: bool) -> None:
         told = at if known or scope.timestamp is None else scope.timestamp
         unit, bed = _where(place)
-        described = {} if kind == "discharged" else {"age_years": _age(patient, at), "sex": _sex(patient)}
+        described = {} if kind == "discharged" else {"age_years": age_years(patient, at), "sex": sex(patient)}
         scope.events.append(
             Encounter(patient_id=patient_id, stay_id=stay_id, event=kind, at=at, available_at=told, unit=unit, bed=bed,
                       position=scope.position, **described)  # type: ignore[arg-type]
@@ -80,11 +81,12 @@ def _where(place: Place | None) -> tuple[str | None, str | None]:
     return (None, name) if is_bed else (name, None)
 
 
-def _sex(patient: Patient | None) -> str | None:
-    return patient.gender if patient is not None and patient.gender in SEXES else None
+def sex(patient: Patient | None) -> Sex | None:
+    """The sex of a patient in our words; None = not told."""
+    return SEXES.get(patient.gender or "") if patient is not None else None
 
 
-def _age(patient: Patient | None, at: int) -> float | None:
+def age_years(patient: Patient | None, at: int) -> float | None:
     """Whole years at an instant; None = no full date of birth is known."""
     try:
         born = date.fromisoformat(patient.birthDate) if patient is not None and patient.birthDate else None
