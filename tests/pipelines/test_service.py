@@ -61,11 +61,11 @@ def settings(tmp_path):
 
 
 @contextmanager
-def service(settings, told=None):
+def service(settings, told=None, plan=PLAN):
     told = told or Counted()
     store = Store(settings.store)
     made = Service(
-        settings, PLAN, NoScorer(), store, FilePublisher(settings.file), told, told,
+        settings, plan, NoScorer(), store, FilePublisher(settings.file), told, told,
         lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
     )  # fmt: skip
     made.store = store
