@@ -98,11 +98,9 @@ def load_catalogue(settings: Settings) -> Catalogue:
     Raises:
         ConfigError: with every mistake of signals.yaml and of the code map.
     """
-    return build_catalogue(read_yaml(catalogue_of(settings) / "signals.yaml") or {}, "signals.yaml", _code_map(settings))
-
-
-def _folder(settings: Settings) -> Path:
-    return Path(settings.rules.catalogue) if settings.rules.catalogue is not None else CATALOGUE
+    return build_catalogue(
+        read_yaml(catalogue_of(settings) / "signals.yaml") or {}, "signals.yaml", _code_map(settings)
+    )
 
 
 def _code_map(settings: Settings) -> dict[str, Named]:
