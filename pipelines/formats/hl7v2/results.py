@@ -16,7 +16,7 @@ from detector.errors import InputError
 from detector.events import Observation, Status
 from pipelines.formats import Site
 from pipelines.formats.codes import Codes
-from pipelines.formats.hl7v2.people import patient_id, stay_id
+from pipelines.formats.hl7v2.people import identifier, stay_id
 from pipelines.formats.hl7v2.scope import Scope
 from pipelines.formats.hl7v2.segments import Marks, Message, Segment, leaf, plain
 from pipelines.formats.hl7v2.values import Value, upper_limit, values
@@ -73,7 +73,7 @@ class Person:
         try:
             if self.segment is None:
                 raise InputError("missing_key", "PID: expected one before the result")
-            return patient_id(self.segment, 3, self._rules), stay_id(self.segment, self.visit, self._rules)
+            return identifier(self.segment, 3, self._rules).patient_id, stay_id(self.segment, self.visit, self._rules)
         except InputError as error:
             return error
 

@@ -17,8 +17,7 @@ from pipelines.formats import Unread
 NULL = '""'
 """HL7 null: a value taken away, which is not the same as a field left out."""
 
-_ENDS = re.compile(r"[\r\n\v\x1c]+")  # any line ending, and the bytes that MLLP puts around a message
-_ENDED = ("\r", "\n", "\v", "\x1c")
+_ENDS = "\n\v\x1c"  # ends of segments besides CR: other line endings, and the bytes that MLLP puts around a message
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _ENVELOPE = frozenset({"FHS", "BHS", "BTS", "FTS"})
 
@@ -72,19 +71,16 @@ class Marks(NamedTuple):
 class Segment:
     """One segment. ``open`` = it is the last of the record and not ended: its last field may have been cut."""
 
-    __slots__ = ("_fields", "_shift", "broken", "marks", "name", "open")
+    __slots__ = ("_fields", "_line", "_shift", "broken", "marks", "name", "open")
 
     def __init__(self, line: str, marks: Marks, *, is_open: bool = False) -> None:
         self.name = line[:3]
         self.marks = marks
         self.open = is_open
         self.broken = False  # what follows it is no segment: part of it is missing
-        self._fields = line.split(marks.field)
+        self._line = line
+        self._fields: list[str] | None = None  # most segments are never looked into
         self._shift = 1 if self.name == "MSH" else 0  # MSH-1 is the separator itself
-
-    def __len__(self) -> int:
-        """The number of its last field."""
-        return len(self._fields) - 1 + self._shift
 
     def field(self, number: int) -> str:
         """A field as it is written; empty where it is left out.
@@ -94,8 +90,10 @@ class Segment:
         """
         if self.broken:
             raise InputError("bad_segment", f"{self.name}: followed by a line that is no segment")
-        fields, k = self._fields, number - self._shift
-        return fields[k] if k < len(fields) else ""
+        if self._fields is None:
+            self._fields = self._line.split(self.marks.field)
+        k = number - self._shift
+        return self._fields[k] if k < len(self._fields) else ""
 
     def repetitions(self, number: int) -> list[str]:
         """The repetitions of a field as they are written; none where it is left out."""
@@ -196,17 +194,22 @@ def messages(raw: bytes, default_character_set: str) -> Iterator[Message | Unrea
     ending in it was cut there.
 
     Raises:
-        InputError: ``xml``, ``encoding``, ``bad_separators``, or ``not_hl7v2`` where there is no MSH segment at all.
+        InputError: ``xml``, ``encoding``, or ``not_hl7v2`` where there is no MSH segment at all.
     """
     text, character_set = _characters(raw, default_character_set)
     if text.lstrip().startswith("<"):
         raise InputError("xml", "expected HL7 v2 with separators, found XML")
-    lines = _ENDS.split(text)
-    last = -1 if text.endswith(_ENDED) else len(lines) - 1
+    text = text.replace("\r\n", "\r")
+    for end in _ENDS:
+        text = text.replace(end, "\r")
+    lines = text.split("\r")
+    last = len(lines) - 1  # empty where the record ends with an end of a segment
     segments: list[Segment] = []
     marks: Marks | None = None
     found = stray = False
     for number, line in enumerate(lines):
+        if not line:
+            continue
         name = line[:3]
         if name == "MSH" or name in _ENVELOPE:
             if segments:
@@ -214,11 +217,16 @@ def messages(raw: bytes, default_character_set: str) -> Iterator[Message | Unrea
             segments, marks = [], None
             if name == "MSH":
                 found = True
-                marks = _marks(line, character_set)
+                try:
+                    marks = _marks(line, character_set)
+                except InputError as error:
+                    yield Unread(error.reason, "MSH")
+                    stray = True  # what follows it is part of that message
+                    continue
                 segments.append(Segment(line, marks, is_open=number == last))
         elif marks is not None and _SEGMENT.match(name) and line[3:4] in ("", marks.field):
             segments.append(Segment(line, marks, is_open=number == last))
-        elif line and not line.isspace():
+        elif not line.isspace():
             if segments:
                 segments[-1].broken = True
             if segments or not stray:

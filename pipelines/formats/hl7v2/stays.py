@@ -11,7 +11,7 @@ from typing import Final, Literal
 from detector.errors import InputError
 from detector.events import Encounter, EncounterKind
 from pipelines.formats.hl7v2.instants import years_between
-from pipelines.formats.hl7v2.people import patient_id, stay_id
+from pipelines.formats.hl7v2.people import identifier, stay_id
 from pipelines.formats.hl7v2.scope import Scope
 from pipelines.formats.hl7v2.segments import Message, Segment
 from pipelines.settings import Hl7v2
@@ -61,7 +61,7 @@ def read(scope: Scope, message: Message) -> None:
         person, visit, rules = first["PID"], first["PV1"], scope.site.hl7v2
         if person is None:
             raise InputError("missing_key", "PID: expected one")
-        patient = patient_id(person, 3, rules)
+        patient = identifier(person, 3, rules).patient_id
         stay = stay_id(person, visit, rules)
         if stay is None:
             raise InputError("no_stay" if code == "A08" else "missing_key", f"{rules.stay_id}: expected the stay")
@@ -117,15 +117,17 @@ def _merges(scope: Scope, message: Message, at: int) -> None:
             try:
                 if person is None:
                     raise InputError("missing_key", "PID: expected one before MRG")
-                into = patient_id(person, 3, rules)
+                into, gone = identifier(person, 3, rules), identifier(segment, 1, rules)
+                if into.kind and not gone.kind:  # it may have been cut, and nobody must be merged by half a number
+                    raise InputError("missing_key", "MRG-1: expected an identifier with a type, as in PID-3")
                 scope.events.append(
                     Encounter(
-                        patient_id=patient_id(segment, 1, rules),
+                        patient_id=gone.patient_id,
                         stay_id="",
                         event="merged",
                         at=at,
                         available_at=at if scope.filed_at is None else scope.filed_at,
-                        into=into,
+                        into=into.patient_id,
                         position=scope.position,
                     )
                 )

@@ -95,7 +95,13 @@ def test_a_merge_that_was_cut_merges_nobody(end: int) -> None:
     decoded = decode(whole[:-end])
 
     assert () == decoded.events
-    assert {"bad_segment", "missing_key"} >= {part.reason for part in decoded.unread}
+    assert [Unread("missing_key", "ADT A40")] == list(decoded.unread)
+
+
+def test_where_no_identifier_has_a_type_none_is_needed_for_a_merge() -> None:
+    merged = only(adt("A40", "MRG|q").replace(PID.encode(), b"PID|1||p"))
+
+    assert ("q", "p") == (merged.patient_id, merged.into)
 
 
 def test_results_in_an_admission_are_results() -> None:
