@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 from detector.catalogue.signals import Catalogue
 from detector.errors import InputError
-from detector.events import PatientEvent, TimeMoved
+from detector.events import Merged, PatientEvent, TimeMoved
 from pipelines.deadletters import keep
 from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, decoder
+from pipelines.horizon import Horizon
 from pipelines.kafka_clients import LARGEST_RECORD
 from pipelines.settings import Limits, Settings
 from pipelines.sources import RawRecord
@@ -50,6 +51,7 @@ def take_in(
     limits: Limits,
     elsewhere: Callable[[set[str]], set[str]],
     decode: Mapping[str | None, Decode],
+    horizon: Horizon,
 ) -> TakenIn:
     """Decode the records of one partition, in order; the events of one record come in the one order.
 
@@ -59,6 +61,7 @@ def take_in(
         limits: of bytes and JSON depth.
         elsewhere: which of some patients another partition number has: their history would be cut in two.
         decode: the decoder of each role that is not canonical.
+        horizon: beyond which a record is refused as ``future``, and a stamp of the broker moves no time.
     """
     taken = TakenIn([], [], [])
     kept: set[int] = set()
@@ -92,14 +95,21 @@ def take_in(
         except InputError as error:
             refuse(raw, error.reason)
     theirs = elsewhere({event.patient_id for _, event in taken.usable if not isinstance(event, TimeMoved)})
-    if not theirs:
-        return taken
+    horizon.see(max(_time_of(event), raw.timestamp or 0) for raw, event in taken.usable)
     mine: list[tuple[RawRecord, PatientEvent | TimeMoved]] = []
     for raw, event in taken.usable:
-        if isinstance(event, TimeMoved) or event.patient_id not in theirs:
-            mine.append((raw, event))
-        else:
+        if not isinstance(event, TimeMoved) and event.patient_id in theirs:
             refuse(raw, "partition_mismatch")
+        # A handover was judged where it was made, and it is the whole history of a patient.
+        elif horizon.refuses(_time_of(event)) and not isinstance(event, Merged):
+            refuse(raw, "future")
+        elif raw.timestamp is not None and horizon.refuses(raw.timestamp):
+            taken.remarks.append((raw.topic, "stamp_ahead"))
+            mine.append((raw._replace(timestamp=None), event))
+        else:
+            if horizon.is_ahead(_time_of(event)):
+                taken.remarks.append((raw.topic, "ahead_of_clock"))
+            mine.append((raw, event))
     return taken._replace(usable=mine)
 
 
@@ -129,6 +139,9 @@ def _check_key(raw: RawRecord, event: PatientEvent | TimeMoved) -> None:
         raise InputError("key_mismatch", "key: expected the patient_id of the record")
 
 
+def _time_of(event: PatientEvent | TimeMoved) -> int:
+    return event.at if isinstance(event, TimeMoved) else event.available_at
+
+
 def _place(event: PatientEvent | TimeMoved) -> tuple[int, int]:
-    at = event.at if isinstance(event, TimeMoved) else event.available_at
-    return at, RANK.get(type(event), len(RANK))
+    return _time_of(event), RANK.get(type(event), len(RANK))

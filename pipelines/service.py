@@ -41,6 +41,7 @@ from pipelines.deadletters import keep
 from pipelines.errors import StoreError
 from pipelines.formats import canonical
 from pipelines.formats.times import parse_time
+from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
 from pipelines.merges import handed_over, run_with_merges
@@ -110,6 +111,7 @@ class Service:
         self._board = board
         self._decode = decoders(settings, plan.catalogue)
         self._ticks = Ticks(settings.time)
+        self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
         self._owned: dict[int, Owned] = {}
         self._stopping = False
         self._store_up = True
@@ -183,7 +185,9 @@ class Service:
             ward.let_rest(one.patient_id)
         self._owned[partition] = Owned(ward, stored.positions)
         self._parked = self._store.parked(self._owned)
-        self._ticks.resume(partition, stored.positions.get(TICK, NO_TIME))
+        ticked = stored.positions.get(TICK, NO_TIME)
+        self._ticks.resume(partition, ticked)
+        self._horizon.resume(ticked)
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
         log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
@@ -211,9 +215,12 @@ class Service:
         events: list[Event] = []
         came: dict[Position, RawRecord] = {}
         usable, decided.rejected, decided.remarks = take_in(
-            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode
-        )
-        stamps = [raw.timestamp for raw in raws if raw.timestamp is not None]
+            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode,
+            self._horizon,
+        )  # fmt: skip
+        stamps = [
+            raw.timestamp for raw in raws if raw.timestamp is not None and not self._horizon.refuses(raw.timestamp)
+        ]
         for raw, event in usable:
             at = event.at if isinstance(event, TimeMoved) else event.available_at
             stamps.append(at if raw.timestamp is None else raw.timestamp)

@@ -26,6 +26,8 @@ FORMATS = ("canonical", "fhir", "hl7v2")
 REMARKS = {
     "doubled_hour": "a time without an offset in the hour that a clock change runs through twice: its first pass",
     "time_passed_over": "a time of filing that names no instant: the message's or the broker's was taken",
+    "stamp_ahead": "the broker's stamp lies beyond the host's clock: it moved no time",
+    "ahead_of_clock": "beyond the host's clock, and taken because most records are: the clock is wrong",
 }
 """What is worth a count though the event was taken: values of a metric label."""
 

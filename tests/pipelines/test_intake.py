@@ -1,18 +1,22 @@
 """From raw records to events."""
 
+from detector.clock import DAY, HOUR
 from detector.events import Acknowledgement, Encounter, Merged, Observation, TimeMoved
 from pipelines.formats import Decoded, Unread
 from pipelines.formats.canonical import encode
+from pipelines.horizon import Horizon
 from pipelines.intake import TakenIn, take_in
 from pipelines.settings import Limits
 from pipelines.sources import RawRecord
 from pipelines.store import Work
 
+NO_HORIZON = Horizon("stream", 0)
+
 
 def test_the_limit_of_record_bytes_is_for_feeds_and_not_for_what_a_merged_patient_hands_over() -> None:
     merged = Merged(patient_id="p", from_patient_id="q", available_at=1_000, payload=bytes(2 << 20))
     raw = RawRecord("merges", "itb.merges", 0, 0, 1, 1_000, b"p", encode(merged))
-    taken = take_in([raw], Work(0, {}, {}), Limits(), lambda _: set(), {})
+    taken = take_in([raw], Work(0, {}, {}), Limits(), lambda _: set(), {}, NO_HORIZON)
 
     assert [] == taken.rejected
     assert [merged.payload] == [event.payload for _, event in taken.usable if isinstance(event, Merged)]
@@ -26,7 +30,7 @@ def intake(decoded: Decoded, work: Work, *, value: bytes = b"?", elsewhere: froz
     """One record on the topic of observations, keyed ``p``, whose decoder says ``decoded`` of anything."""
     raw = RawRecord("observations", "icu.observations", 3, 7, 8, 1_000, b"p", value)
     decode = {"observations": lambda *_, **__: decoded}
-    return take_in([raw], work, Limits(), lambda patients: patients & elsewhere, decode)
+    return take_in([raw], work, Limits(), lambda patients: patients & elsewhere, decode, NO_HORIZON)
 
 
 def reasons_of(work: Work) -> list[str]:
@@ -93,7 +97,33 @@ def test_an_answer_is_taken_from_a_file_of_any_format_and_from_no_topic_but_its_
         patient_id="p", alert_id="a", action="confirm", reason="other", by="b", at=1, available_at=1
     )
     line = RawRecord(None, "events.ndjson", 0, 0, 9, None, None, encode(answer))
-    from_file = take_in([line], Work(0, {}, {}), Limits(), lambda _: set(), {None: lambda *_, **__: Decoded(())})
+    from_file = take_in(
+        [line], Work(0, {}, {}), Limits(), lambda _: set(), {None: lambda *_, **__: Decoded(())}, NO_HORIZON
+    )
 
     assert [answer.alert_id] == [e.alert_id for _, e in from_file.usable if isinstance(e, Acknowledgement)]
     assert [("icu.observations", "wrong_topic")] == intake(Decoded(()), Work(0, {}, {}), value=encode(answer)).rejected
+
+
+def test_a_stamp_from_the_future_moves_no_time_and_its_record_is_taken() -> None:
+    horizon = Horizon("wall", HOUR, wall=lambda: DAY, monotonic=lambda: 0.0)
+    horizon.resume(DAY)
+    raws = [
+        RawRecord("observations", "icu.observations", 0, number, number + 1, stamp, b"p", encode(observed("p", at, 37)))
+        for number, (stamp, at) in enumerate([(DAY, DAY), (3 * DAY, DAY), (DAY, 3 * DAY)])
+    ]
+    work = Work(0, {}, {})
+    taken = take_in(raws, work, Limits(), lambda _: set(), {}, horizon)
+
+    assert [(DAY, DAY), (None, DAY)] == [(raw.timestamp, event.available_at) for raw, event in taken.usable]
+    assert [("icu.observations", "stamp_ahead")] == taken.remarks
+    assert ["future"] == reasons_of(work)
+
+
+def test_a_handover_is_taken_whatever_its_time() -> None:
+    horizon = Horizon("wall", HOUR, wall=lambda: DAY, monotonic=lambda: 0.0)
+    horizon.resume(DAY)
+    merged = Merged(patient_id="p", from_patient_id="q", available_at=3 * DAY, payload=b"")
+    raw = RawRecord("merges", "itb.merges", 0, 0, 1, DAY, b"p", encode(merged))
+
+    assert 1 == len(take_in([raw], Work(0, {}, {}), Limits(), lambda _: set(), {}, horizon).usable)

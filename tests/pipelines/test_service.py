@@ -21,6 +21,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import events, random_ward
 from pipelines.sources.file import FileSource
 from pipelines.store import TICK, Store, Work
+from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter
 
 START = 1_900_022_400_000
@@ -447,3 +448,56 @@ def test_it_is_not_ready_before_its_state_is_loaded(settings):
         drain(made)
 
         assert [] == made.ready()
+
+
+def live(settings):
+    return settings.model_copy(update={"time": "wall"})
+
+
+def temperatures(ages_ms, ahead=None):
+    """Readings of one patient, so long ago each; the one in the place of None is from a year that is not yet."""
+    now = wall_ms() // MINUTE * MINUTE
+    return [
+        Observation(patient_id="P-1", stay_id="S-1", code="temp", value=38.0, unit="Cel", effective_at=at, available_at=at)
+        for at in (now - age if age is not None else now + ahead for age in ages_ms)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, 70 * 365 * DAYS])
+def test_a_record_from_the_future_is_kept_aside_and_what_comes_after_it_is_not_late(settings, ahead):
+    settings = live(settings)
+    write(settings, *temperatures([3 * HOUR, 2 * HOUR, None, HOUR, 0], ahead), TimeMoved(at=wall_ms() + ahead))
+    with service(settings) as made:
+        drain(made)
+        reasons = [letter.reason for letter in made.store.deadletters()]
+        (patient,) = made._owned[0].ward.patients.values()
+
+        assert ["future", "future"] == reasons
+
+        ledgers = [ledger for _, ledger in made._metrics.calls["batch"]]
+
+        assert 4 == sum(ledger.counts["observations_total", "temp", "accepted"] for ledger in ledgers)
+        assert patient.now <= wall_ms()
+        assert made._ticks.ticked(0) <= wall_ms()
+
+
+def test_after_a_restart_the_first_record_is_judged_too(settings):
+    settings = live(settings)
+    write(settings, *temperatures([HOUR]))
+    with service(settings) as made:
+        drain(made)
+    write(settings, *temperatures([None], DAYS))
+    with service(settings) as made:
+        drain(made)
+
+        assert ["future"] == [letter.reason for letter in made.store.deadletters()]
+
+
+def test_most_records_from_the_future_mean_that_it_is_our_clock_and_none_is_refused(settings, ward):
+    write(settings, *ward)
+    with service(live(settings)) as made:
+        drain(made)
+
+        assert [] == list(made.store.deadletters())
+        assert len(ward) == len(made._metrics.calls["remarked"])
+    assert replayed(ward) == published(settings)
