@@ -11,6 +11,7 @@ from models import joint, withdrawal
 from models.artefact import load
 from models.joint import JointAnomaly
 from models.personal import PersonalBaseline
+from models.quarantine import Model
 from models.withdrawal import WithdrawalScore
 
 FOLDER = Path(__file__).parent / "fitted"
@@ -23,6 +24,11 @@ class Models(NamedTuple):
     manifest: dict[str, Any]
     withdrawal: WithdrawalScore
     joint: JointAnomaly
+
+    @property
+    def each(self) -> dict[str, Model]:
+        """Every model by the name that rules use."""
+        return {withdrawal.NAME: self.withdrawal, joint.NAME: self.joint}
 
     def score(self, rows: Sequence[FeatureRow]) -> list[Scores]:
         """One answer a model and row; every model is called once for all rows."""

@@ -20,6 +20,7 @@ import polars as pl
 from detector.clock import DAY
 from detector.errors import ConfigError, InputError
 from detector.events import EARLIEST, Acknowledgement, Context, Encounter, Observation, PatientEvent, Position, Pump
+from pipelines.outages import ModelEvent
 
 TOPIC_ORDER: tuple[str, ...] = ("encounters", "pumps", "context", "observations", "acknowledgements")
 _TYPES = (Encounter, Pump, Context, Observation, Acknowledgement)
@@ -63,12 +64,15 @@ class InputRefused(InputError):
 
 @dataclass
 class Dataset:
-    """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason)."""
+    """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason); ``outages`` say
+    when the service that had these events kept a model out.
+    """
 
     files: tuple[str, ...]
     observations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OBSERVATION_COLUMNS))
     others: list[Placed] = field(default_factory=list)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outages: list[ModelEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.observations = self.observations.sort("available_at", "file", "row")
@@ -153,7 +157,9 @@ class Dataset:
     def _of(self, patients: list[str]) -> Dataset:
         chosen = set(patients)
         observations = self.observations.filter(pl.col("patient_id").is_in(patients))
-        return Dataset(self.files, observations, [one for one in self.others if one[1].patient_id in chosen])
+        return Dataset(
+            self.files, observations, [one for one in self.others if one[1].patient_id in chosen], outages=self.outages
+        )
 
     def _placed(self, table: pl.DataFrame) -> Iterator[Placed]:
         rank = RANK[Observation]

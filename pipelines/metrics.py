@@ -236,9 +236,11 @@ class Metrics:
         elif record.state == "acknowledged" and record.alert_id in self._opened:
             self._answers.observe((at - self._opened[record.alert_id]) / 1000)
 
-    def refresh(self, wards: Iterable[Ward]) -> None:
-        """Set the gauges that say how things stand now: open alerts, monitored and silent stays."""
-        active: Count[tuple[str, ...]] = Count()
+    def refresh(self, wards: Iterable[Ward], alarms: Iterable[AlertRecord] = ()) -> None:
+        """Set the gauges that say how things stand now: open alerts (``alarms`` are the service's own), monitored and
+        silent stays.
+        """
+        active = Count[tuple[str, ...]]((one.syndrome, one.severity, OTHER) for one in alarms)
         stays: Count[tuple[str, ...]] = Count()
         silent: Count[tuple[str, ...]] = Count()
         each: list[tuple[Episode, tuple[str, ...]]] = []

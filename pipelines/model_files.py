@@ -14,6 +14,7 @@ from detector.scoring import NoScorer, Scorer
 from models.artefact import read_manifest
 from models.bundle import FOLDER, open_models
 from models.columns import column_names, read_columns
+from models.quarantine import Model
 from pipelines.settings import Settings
 from pipelines.yaml_files import read_yaml
 
@@ -40,6 +41,15 @@ def manifest_of(settings: Settings) -> dict[str, Any]:
         ConfigError: as ``models.artefact.read_manifest``.
     """
     return read_manifest(folder_of(settings))
+
+
+def open_each(settings: Settings, plan: Plan) -> dict[str, Model]:
+    """The models that a plan was built for, by name; none where it has none.
+
+    Raises:
+        ConfigError: as ``models.bundle.open_models``.
+    """
+    return open_models(folder_of(settings), column_names(plan.features)).each if plan.models else {}
 
 
 def open_scorer(settings: Settings, plan: Plan) -> Scorer:

@@ -13,6 +13,7 @@ from detector.plan import PUBLIC_KEY, Plan, build_plan
 from detector.rules.overlay import Overlay, overlaid, read_overlay
 from models.bundle import names_of
 from models.personal import PersonalBaseline
+from models.quarantine import GuardedLearner
 from pipelines.model_files import columns_of, manifest_of
 from pipelines.settings import Settings
 from pipelines.yaml_files import read_yaml
@@ -136,7 +137,7 @@ def plan_from_files(
             convert_suspects=convert_suspects,
             models=names_of(models) if models is not None else None,
             features=features if models is not None else (),
-            learner=PersonalBaseline() if models is not None else None,
+            learner=GuardedLearner(PersonalBaseline()) if models is not None else None,
         )
     except ConfigError as error:
         raise ConfigError([*_under(overlay), *error.problems]) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -20,11 +20,12 @@ from detector.events import Ticked
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord
-from detector.scoring import Scorer
+from models.quarantine import GuardedModel, Model, Scheduled
 from pipelines.burden import Exposure, exposures
 from pipelines.dataset import Dataset
 from pipelines.merges import run_with_merges
-from pipelines.model_files import open_scorer
+from pipelines.model_files import open_each
+from pipelines.outages import outages
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 
@@ -68,14 +69,20 @@ def replay(
     return outcome
 
 
-def run_share(plan: Plan, scorer: Scorer, share: Dataset) -> Outcome:
-    """Run the patients of one share, each from nothing to the close of its last stay."""
+def run_share(plan: Plan, models: Mapping[str, Model], share: Dataset) -> Outcome:
+    """Run the patients of one share, each from nothing to the close of its last stay.
+
+    A model that fails on a patient is left out of that patient's rows (and counted as ``quarantined``), nobody else's: a
+    replay must not depend on who else is in it.
+    """
     outcome = Outcome()
+    out = outages(share.outages)
     ledger = Ledger()
     for events in share.by_person():
         last = max(event.available_at for event in events)
         ward = Ward(plan)
         whole = [*events, Ticked(minute_ceil(last + STAY_CLOSES_AFTER))]
+        scorer = Scheduled({name: GuardedModel(model) for name, model in models.items()}, out)
         batch, _ = run_with_merges(plan, ward, whole, scorer, ledger)
         outcome.records += batch.records
         outcome.rejected.update(("observations" if one.signal else "other", one.reason) for one in batch.rejected)
@@ -87,8 +94,8 @@ def run_share(plan: Plan, scorer: Scorer, share: Dataset) -> Outcome:
 
 def _here(shares: Iterator[Dataset], settings: Settings) -> Iterator[Outcome]:
     plan = load_plan(settings)
-    scorer = open_scorer(settings, plan)
-    return (run_share(plan, scorer, share) for share in shares)
+    models = open_each(settings, plan)
+    return (run_share(plan, models, share) for share in shares)
 
 
 def _in_processes(shares: Iterator[Dataset], settings: Settings, workers: int) -> Iterator[Outcome]:
@@ -114,7 +121,7 @@ def _work(settings: str, share: Dataset) -> Outcome:
 
 
 @cache  # one plan a worker, read once
-def _plan(settings: str) -> tuple[Plan, Scorer]:
+def _plan(settings: str) -> tuple[Plan, dict[str, Model]]:
     read = Settings.model_validate_json(settings)
     plan = load_plan(read)
-    return plan, open_scorer(read, plan)
+    return plan, open_each(read, plan)

@@ -11,11 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from detector.plan import Plan
-from detector.scoring import Scorer
-from models.quarantine import Guarded
+from models.quarantine import GuardedModel
 from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
-from pipelines.model_files import open_scorer
+from pipelines.model_files import open_each
 from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
 from pipelines.plan_files import load_plan
 from pipelines.service import Service
@@ -35,11 +34,12 @@ EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - to know them
 
 @contextmanager
 def running(
-    settings: Settings, scorer: Scorer | None = None, *, board: Board | None = None, notice: str = ""
+    settings: Settings, *, board: Board | None = None, notice: str = "", restore_models: bool = False
 ) -> Iterator[tuple[Service, str]]:
     """A service ready to ``run``, and the address of its page, which is served until the block ends.
 
-    ``board`` is for a caller that shows the open alerts too; ``notice`` stands on top of the page.
+    ``board`` is for a caller that shows the open alerts too; ``notice`` stands on top of the page;
+    ``restore_models`` takes back the models that were kept out.
 
     Raises:
         ConfigError: a file of the configuration, catalogue or rules is wrong, or the topics do not fit.
@@ -55,12 +55,13 @@ def running(
         service = Service(
             settings,
             plan,
-            scorer or _guarded(settings, plan, metrics),
+            _guarded(settings, plan, metrics),
             store,
             _publisher(settings),
             metrics,
             board,
             partial(connect, settings),
+            restore_models=restore_models,
         )
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice
@@ -77,18 +78,17 @@ def running(
         yield service, web.url
 
 
-def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> Scorer:
-    """The models of the deployment; one failure keeps them out, is counted, logged and shown."""
+def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> dict[str, GuardedModel]:
+    """The models of the deployment; a failure keeps one out, is counted, logged and shown."""
 
-    def told(why: str) -> None:
-        log.error("models_quarantined reason=%s effect='the rules go on' mend='see docs/operations.md, restart'", why)
-        for name in plan.models:
-            metrics.model_quarantined(name, quarantined=True)
+    def told(model: str, why: str) -> None:
+        log.error("models_quarantined model=%s reason=%s effect='the rules go on'", model, why)
+        metrics.model_quarantined(model, quarantined=True)
 
-    scorer = open_scorer(settings, plan)
-    return (
-        Guarded(scorer, tuple(plan.models), most_s=settings.models.most_seconds, told=told) if plan.models else scorer
-    )
+    return {
+        name: GuardedModel(model, most_s=settings.models.most_seconds, told=partial(told, name))
+        for name, model in open_each(settings, plan).items()
+    }
 
 
 @contextmanager

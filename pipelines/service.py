@@ -36,7 +36,7 @@ from detector.events import Event, Position, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
-from detector.scoring import Scorer
+from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
 from pipelines.deadletters import keep
 from pipelines.errors import StoreError
 from pipelines.formats import canonical
@@ -45,17 +45,21 @@ from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
 from pipelines.merges import handed_over, run_with_merges
+from pipelines.outages import Quarantine
 from pipelines.outbox import Publisher
 from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
 from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
+from pipelines.technical import Subject, opened, owner, resolved, subject
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
 
 REFRESH_S = 1.0  # how often the gauges of open alerts and stays are set
 PUBLISH_ROWS = 1_000
+PERSONAL = "personal"
+MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
 FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
 
 
@@ -72,6 +76,8 @@ class Owned:
 
     ward: Ward
     positions: dict[str, int]
+    quarantine: Quarantine
+    alarms: dict[Subject, AlertRecord] = field(default_factory=dict)
     fenced: int = 0
 
 
@@ -89,22 +95,28 @@ class Decided:
 
 
 class Service:
-    """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner."""
+    """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner.
+
+    ``restore_models`` takes back what was kept out.
+    """
 
     def __init__(
         self,
         settings: Settings,
         plan: Plan,
-        scorer: Scorer,
+        models: Mapping[str, GuardedModel],
         store: Store,
         publisher: Publisher,
         metrics: Metrics,
         board: Board,
         connect: Callable[[Owner], Source],
+        *,
+        restore_models: bool = False,
     ) -> None:
         self._settings = settings
         self._plan = plan
-        self._scorer = scorer
+        self._models = models
+        self._restore_models = restore_models
         self._store = store
         self._publisher = publisher
         self._metrics = metrics
@@ -183,13 +195,18 @@ class Service:
         for one in stored.patients:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
             ward.let_rest(one.patient_id)
-        self._owned[partition] = Owned(ward, stored.positions)
+        quarantine = Quarantine(
+            self._models, self._plan.models, self._store.model_events(partition), restore=self._restore_models
+        )
+        alarms = [msgspec.json.decode(one, type=AlertRecord) for one in self._store.open_alerts_of(owner(partition))]
+        self._owned[partition] = Owned(ward, stored.positions, quarantine, {subject(one): one for one in alarms})
         self._parked = self._store.parked(self._owned)
         ticked = stored.positions.get(TICK, NO_TIME)
         self._ticks.resume(partition, ticked)
         self._horizon.resume(ticked)
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
+        self._board.take(alarms)
         log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
         return {topic: offset for topic, offset in stored.positions.items() if topic != TICK}
 
@@ -197,6 +214,7 @@ class Service:
         owned = self._owned.pop(partition)
         self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
+        self._board.forget(alarm.alert_id for alarm in owned.alarms.values())
         log.info("partition_lost partition=%d", partition)
 
     def gap(self, topic: str, partition: int, wanted: int) -> None:
@@ -233,18 +251,47 @@ class Service:
         if events:
             decided.batch, folded = self._run(partition, events, decided.ledger)
             work.journal += journal(folded, ticked_before)
+            self._note_models(partition, decided)
         if not raws and not (decided.batch.touched or decided.batch.records):
             return None
         self._fill(decided, owned.ward, came)
         return decided
 
     def _run(self, partition: int, events: list[Event], ledger: Ledger) -> tuple[Batch, list[Event]]:
-        ward = self._owned[partition].ward
+        ward, scorer = self._owned[partition].ward, self._owned[partition].quarantine
         if self._settings.source == "kafka":  # who survives a merge is told through the topic of merges
-            return run(self._plan, ward, events, self._scorer, ledger), events
+            return run(self._plan, ward, events, scorer, ledger), events
         return run_with_merges(
-            self._plan, ward, events, self._scorer, ledger, lambda patient_ids: self._meet(partition, patient_ids)
+            self._plan, ward, events, scorer, ledger, lambda patient_ids: self._meet(partition, patient_ids)
         )
+
+    def _note_models(self, partition: int, decided: Decided) -> None:
+        """Store which models went out or came back, with a technical alert: one a model, whoever else it is out for."""
+        owned = self._owned[partition]
+        learner = self._plan.learner
+        if isinstance(learner, GuardedLearner) and learner.why is not None:
+            owned.quarantine.learner_failed(PERSONAL, learner.why, owned.ward.ticked_at)
+        for event in owned.quarantine.take():
+            decided.work.model_events.append(event)
+            about = ("model", event.model)
+            if event.event == QUARANTINED:
+                self._metrics.model_quarantined(event.model, quarantined=True)
+                if not any(about in other.alarms for other in self._owned.values()):
+                    self._alarm(decided, opened(
+                        self._plan, partition, about, event.after + 1, because=event.reason,
+                        headline=f"model {event.model} is kept out, the rules go on", checks=MODEL_CHECKS,
+                    ))  # fmt: skip
+            elif about in owned.alarms:
+                self._alarm(decided, resolved(owned.alarms[about], event.after + 1, event.reason))
+
+    def _alarm(self, decided: Decided, record: AlertRecord) -> None:
+        """Let out a technical alert of the service itself."""
+        alarms = self._owned[decided.work.partition].alarms
+        decided.batch.records.append(record)
+        if record.state == "resolved":
+            del alarms[subject(record)]
+        else:
+            alarms[subject(record)] = record
 
     def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
         """Load those of these patients that rest in the store. Returns those that another partition number has."""
@@ -369,4 +416,5 @@ class Service:
             self._metrics.kafka_up(self._source.up())
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
-        self._metrics.refresh(one.ward for one in self._owned.values())
+        alarms = [alarm for one in self._owned.values() for alarm in one.alarms.values()]
+        self._metrics.refresh((one.ward for one in self._owned.values()), alarms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -18,10 +18,13 @@ from detector.fuse import level
 from detector.plan import Plan
 from detector.records import AlertRecord, Evidence
 from detector.rules.truth import FALSE, TRUE, UNKNOWN, Found
+from models.quarantine import Scheduled
 from pipelines.datasets import open_dataset
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
-from pipelines.model_files import open_scorer
+from pipelines.model_files import open_each
+from pipelines.outages import ModelEvent, outages
+from pipelines.outages import encode as encode_model
 from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
@@ -58,34 +61,41 @@ def command(alert_id: str, sequence: int | None, export: Path | None, config: Pa
       why/README.md        how to run it
     """
     settings = with_overlay(load_settings(config), overlay)
-    stored, journals = _kept(settings, alert_id)
+    stored, journals, out = _kept(settings, alert_id)
     record = _asked(stored, sequence)
     plan = load_plan(settings)
     upto = parse_time(stored[-1].at)
     again = Again()
-    for events in journals.values():
-        part = run_again(plan, open_scorer(settings, plan), events, record, upto)
+    models = open_each(settings, plan)
+    for patient_id, events in journals.items():
+        part = run_again(plan, Scheduled(models, outages(out[patient_id])), events, record, upto)
         again.records |= part.records
         again.found = again.found or part.found
     _tell(plan, stored, record, again, kept=any(journals.values()))
     if export is not None:
-        _export(export, settings, config.name, record, journals[record.patient_id])
+        _export(export, settings, config.name, record, journals[record.patient_id], out[record.patient_id])
 
 
-def _kept(settings: Settings, alert_id: str) -> tuple[list[AlertRecord], dict[str, list[Event]]]:
-    """The records of the alert, and the events of each patient id it was under (two after a merge)."""
+def _kept(
+    settings: Settings, alert_id: str
+) -> tuple[list[AlertRecord], dict[str, list[Event]], dict[str, list[ModelEvent]]]:
+    """The records of the alert, the events of each patient id it was under (two after a merge), and when models were
+    kept out where that patient is.
+    """
     store = Store(settings.store, read_only=True)
     try:
         stored = [msgspec.json.decode(one, type=AlertRecord) for one in store.alert(alert_id)]
         patients = dict.fromkeys(record.patient_id for record in stored)
         journals = {patient_id: events_of(store.journal(patient_id)) for patient_id in patients}
+        where = store.partitions_of(list(patients))
+        out = {one: store.model_events(where[one]) if one in where else [] for one in patients}
     finally:
         store.close()
     if not stored:  # what was typed is not repeated: it may be anything, a patient's number too
         raise InputError(
             "alert_id", "ALERT_ID: no such alert in the store; expected an alert_id of itb.alerts or the page"
         )
-    return stored, journals
+    return stored, journals, out
 
 
 def _asked(stored: Sequence[AlertRecord], sequence: int | None) -> AlertRecord:
@@ -168,7 +178,14 @@ def _verdict(plan: Plan, stored: Sequence[AlertRecord], again: Again, *, kept: b
 # -- exporting ---------------------------------------------------------------------------------------------------------
 
 
-def _export(folder: Path, settings: Settings, config: str, record: AlertRecord, events: Sequence[Event]) -> None:
+def _export(
+    folder: Path,
+    settings: Settings,
+    config: str,
+    record: AlertRecord,
+    events: Sequence[Event],
+    out: Sequence[ModelEvent],
+) -> None:
     """Write the scenario, and what a replay of it really gives.
 
     Raises:
@@ -183,7 +200,7 @@ def _export(folder: Path, settings: Settings, config: str, record: AlertRecord, 
     if not scenario:
         raise InputError("journal", "--export: no input of this alert is kept any more; see store.journal_days")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(folder / EVENTS, (encode(event) for event in scenario))
+    _write(folder / EVENTS, [*map(encode_model, out), *map(encode, scenario)])
     outcome = replay(open_dataset("canonical", (folder / EVENTS,), stays=None, pumps=None, context=None), settings)
     _write(folder / RECORDS, (one.to_json() for one in outcome.records))
     _write(folder / README, _readme(config, record, merged=any(isinstance(event, Merged) for event in events)))
@@ -203,7 +220,7 @@ def _readme(config: str, record: AlertRecord, *, merged: bool) -> Iterator[bytes
         yield b"Another patient id was merged into this one: what it brought along is not in the file."
 
 
-def _write(path: Path, lines: Iterator[bytes]) -> None:
+def _write(path: Path, lines: Iterable[bytes]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
     with os.fdopen(descriptor, "wb") as file:
         file.writelines(line + b"\n" for line in lines)

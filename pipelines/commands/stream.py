@@ -16,7 +16,8 @@ from pipelines.settings_file import load_settings, with_overlay
 @click.option(
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
 )
-def command(config: Path, overlay: Path | None) -> None:
+@click.option("--restore-models", is_flag=True, help="Take back models that an earlier run kept out.")
+def command(config: Path, *, overlay: Path | None, restore_models: bool) -> None:
     """Read events from Kafka (or, with `source: file`, from an NDJSON file) and watch every patient.
 
     Alerts go to the topic itb.alerts, to /metrics and to the page at /. State, alerts and input positions are kept in
@@ -25,9 +26,10 @@ def command(config: Path, overlay: Path | None) -> None:
     \b
     itbwatch check --connect     see first whether configuration, broker and topics fit
     itbwatch stream              run; SIGTERM or Ctrl-C finishes the batch and exits 0
+    itbwatch stream --restore-models    where a model was kept out (itbwatch_model_quarantined) and the cause is mended
     """
     settings = with_overlay(load_settings(config), overlay)
     logs.configure(settings.logging.level)
-    with running(settings) as (service, url), stopped_by_signals(service):
+    with running(settings, restore_models=restore_models) as (service, url), stopped_by_signals(service):
         click.echo(f"itbwatch: watching; page and metrics at {url}", err=True)
         service.run()

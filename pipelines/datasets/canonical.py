@@ -20,6 +20,8 @@ from detector.events import EARLIEST, LATEST, Encounter, Merged, Position, Statu
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, existing
 from pipelines.formats.canonical import SILENT_STATUSES, decode
 from pipelines.formats.json_records import LONGEST_IDENTITY
+from pipelines.outages import BEGINS
+from pipelines.outages import decode as decode_outage
 from pipelines.tables import FAULT, NUMBER, TEXT, TIME, Columns, kind_of, read_table, refuse_if_none_is_usable
 
 STATUSES = get_args(Status)
@@ -103,6 +105,9 @@ def add_events(dataset: Dataset, path: Path, default_type: str, *, others: bool 
                 continue
             lines += 1
             try:
+                if line.startswith(BEGINS):
+                    dataset.outages.append(decode_outage(line))
+                    continue
                 event = decode(line, topic=topic, default_type=default_type, position=Position(path.name, 0, row))
             except InputError as error:
                 dataset.rejected[TOPIC_OF[default_type], error.reason] += 1

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from detector.clock import DAY, HOUR
 from pipelines.errors import StoreError
+from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.settings import read_secret
 from pipelines.store.rows import (
@@ -38,6 +39,7 @@ from pipelines.store.tables import (
     deadletters,
     journal,
     meta,
+    model_events,
     outbox,
     patients,
     positions,
@@ -214,6 +216,21 @@ class Store:
         query = sa.select(alerts.c.record).order_by(alerts.c.at.desc(), alerts.c.alert_id, alerts.c.sequence.desc())
         with self._transaction() as connection:
             return list(connection.scalars(query.limit(limit)))
+
+    def model_events(self, partition: int) -> list[ModelEvent]:
+        """When models went out and came back in this partition number, in that order."""
+        columns = [model_events.c[name] for name in ModelEvent.__struct_fields__]
+        query = sa.select(*columns).where(model_events.c.partition == partition).order_by(model_events.c.id)
+        with self._transaction() as connection:
+            return [ModelEvent(*row) for row in connection.execute(query)]
+
+    def open_alerts_of(self, patient_id: str) -> list[bytes]:
+        """The newest record of each alert of a patient that is not resolved, as JSON."""
+        mine = sa.select(alerts.c.alert_id).where(alerts.c.patient_id == patient_id)
+        over = mine.where(alerts.c.state == "resolved")
+        with self._transaction() as connection:
+            wanted = list(connection.scalars(mine.where(alerts.c.alert_id.not_in(over)).distinct()))
+        return self.newest(wanted)
 
     def journal(self, patient_id: str) -> bytes:
         """The patient's events and ticks as canonical NDJSON, in the order they were folded."""

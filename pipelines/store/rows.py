@@ -9,6 +9,7 @@ from typing import NamedTuple
 from detector.errors import ItbwatchError
 from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
+from pipelines.outages import ModelEvent
 
 OUTGOING = ("alerts", "merges", "deadletters")
 """The roles of the topics that the service writes, the most urgent first."""
@@ -79,3 +80,4 @@ class Work:
     deadletters: list[DeadLetter] = field(default_factory=list)
     redriven: list[int] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
+    model_events: list[ModelEvent] = field(default_factory=list)

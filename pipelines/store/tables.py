@@ -87,6 +87,19 @@ labels = _table(
     _column("by", sa.Text),
     _column("at", sa.Text),
 )
+model_events = _table(
+    "model_events",
+    _column("id", _ID, primary_key=True),
+    _column("partition", sa.Integer, index=True),
+    _column("model", sa.Text),
+    _column("event", sa.Text),
+    _column("after", sa.BigInteger),
+    _column("reason", sa.Text),
+    _column("artefact", sa.Text),
+    _column("stored_at", sa.BigInteger),
+)
+"""When models were kept out and taken back (``pipelines.outages``)."""
+
 journal = _table(
     "journal",
     _column("id", _ID, primary_key=True),

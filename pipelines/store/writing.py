@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from detector.errors import StateError
 from pipelines.store.rows import Fenced, Work
-from pipelines.store.tables import alerts, deadletters, journal, labels, outbox, positions, segments
+from pipelines.store.tables import alerts, deadletters, journal, labels, model_events, outbox, positions, segments
 
 
 def move(connection: sa.Connection, work: Work) -> None:
@@ -76,6 +77,9 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
         connection.execute(deadletters.update().where(deadletters.c.id.in_(work.redriven)).values(redriven=True))
     _execute(connection, journal.insert(), (
         {"patient_id": patient_id, "payload": lines, "stored_at": stored_at} for patient_id, lines in work.journal
+    ))  # fmt: skip
+    _execute(connection, model_events.insert(), (
+        msgspec.structs.asdict(one) | {"partition": work.partition, "stored_at": stored_at} for one in work.model_events
     ))  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from detector.clock import HOUR, MINUTE, minute_ceil, rfc3339
 from detector.engine import Ward, run
 from detector.events import Acknowledgement, Encounter, Observation, Pump, Ticked, TimeMoved
-from detector.scoring import NoScorer
 from pipelines.errors import StoreError
 from pipelines.formats.canonical import decode_journal, encode
 from pipelines.outbox import FilePublisher, Told
@@ -66,7 +65,7 @@ def service(settings, told=None, plan=PLAN):
     told = told or Counted()
     store = Store(settings.store)
     made = Service(
-        settings, plan, NoScorer(), store, FilePublisher(settings.file), told, told,
+        settings, plan, {}, store, FilePublisher(settings.file), told, told,
         lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
     )  # fmt: skip
     made.store = store
@@ -433,7 +432,7 @@ def test_a_store_that_cannot_be_written_ends_the_service_and_loses_nothing(setti
 def test_stop_ends_the_run_after_the_present_batch(settings, ward):
     write(settings, *ward)
     with service(settings) as made:
-        made._metrics.refresh = lambda _: made.stop()
+        made._metrics.refresh = lambda *_: made.stop()
         made.run()
 
         assert "stopping" in made.ready()
