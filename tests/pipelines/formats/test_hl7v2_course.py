@@ -23,7 +23,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import Bed, events
 from pipelines.sources.file import FileSource
 from pipelines.store import Store
-from tests.pipelines.formats.hl7v2_messages import fields, message, msh
+from tests.pipelines.formats.hl7v2_messages import fields, hl7v2, message, msh, obr, obx, oru
 
 START = 1_900_022_400_000
 BEDS = [Bed(1, pump=True, course="published"), Bed(2, course="hyperthermia", onset_h=3), Bed(3, pump=True)]
@@ -162,3 +162,27 @@ def test_the_alerts_depend_on_what_the_messages_say(
     without = [event for event in course if not (isinstance(event, Observation) and event.code in ("ck", "2157-6"))]
 
     assert expected != replayed(settings_for(tmp_path, "canonical"), without)
+
+
+def known(*messages_of: bytes) -> list[float]:
+    """The readings of creatine kinase of patient p, after these messages reached the core."""
+    plan = load_plan(Settings())
+    ward = Ward(plan)
+    for raw in messages_of:
+        run(plan, ward, [event for event in hl7v2()(raw).events if not isinstance(event, TimeMoved)])
+    return list(ward.patients["p"].series["ck"].value)
+
+
+def test_a_correction_replaces_the_right_reading_and_a_deletion_takes_it_away() -> None:
+    """Two results of one code under two orders: each is known by its own."""
+
+    def told(number: str, status: str, value: str, filed: str) -> bytes:
+        return oru(obx(f11=status, f5=value), order=obr(f3=f"{number}^LAB", f22=f"20260301{filed}+0100"))
+
+    first, second = told("F1", "F", "5250", "090100"), told("F2", "F", "300", "090200")
+    corrected, gone = told("F1", "C", "525", "091000"), told("F2", "D", "300", "091500")
+
+    assert [300.0, 5250.0] == known(told("F1", "P", "5250", "090000"), first, first, second)
+    assert [300.0, 525.0] == known(first, second, corrected, first)
+    assert [525.0] == known(first, second, corrected, gone, second)
+    assert [300.0] == known(first, second, told("F1", "C", "<5", "091000")), "what it said was wrong, whatever is right"
