@@ -1,4 +1,4 @@
-"""What a replay leaves behind: alerts.parquet and summary.json, with the report, all together or not at all."""
+"""What a replay leaves behind: alerts.parquet and summary.json, report and exports, all together or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import polars as pl
 from detector.errors import ConfigError
 from detector.plan import Plan
 from detector.records import SEVERITIES, AlertRecord
+from pipelines.exports import EXPORTS, Export
 from pipelines.replay import Outcome
 
 ALERTS, SUMMARY, REPORT = "alerts.parquet", "summary.json", "report.html"
@@ -88,13 +89,22 @@ def check_output(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError([f"{out}: is a file; expected a folder for the results, --out DIR"])
-    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT})
+    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT, *EXPORTS.values()})
     if others:
         raise ConfigError([f"{out}: holds {others[0]!r}; expected a new folder or an earlier replay's, --out DIR"])
 
 
-def write(out: Path, records: Iterable[AlertRecord], summary: Mapping[str, Any], report: str) -> None:
-    """Write all three files beside ``out`` and move them there as one folder; a failure leaves nothing behind."""
+def write(
+    out: Path,
+    records: Sequence[AlertRecord],
+    summary: Mapping[str, Any],
+    report: str,
+    exports: Mapping[str, Export] | None = None,
+) -> None:
+    """Write all files beside ``out`` and move them there as one folder; a failure leaves nothing behind.
+
+    ``exports`` are written to the files of their names in ``EXPORTS``.
+    """
     out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
     try:
@@ -102,6 +112,9 @@ def write(out: Path, records: Iterable[AlertRecord], summary: Mapping[str, Any],
         alerts_table(records).write_parquet(part / ALERTS)
         (part / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
         (part / REPORT).write_text(report, encoding="utf-8")
+        for name, export in (exports or {}).items():
+            with (part / EXPORTS[name]).open("wb") as file:
+                file.writelines(line + b"\n" for record in records for line in export(record))
         if out.exists():
             out.rename(old)
         part.rename(out)

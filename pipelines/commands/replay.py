@@ -17,6 +17,7 @@ from rich.text import Text
 
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
+from pipelines.exports import EXPORTS, exporter
 from pipelines.plan_files import load_plan
 from pipelines.replay import replay
 from pipelines.report import report_html
@@ -35,6 +36,10 @@ from pipelines.settings_file import load_settings, with_overlay
 @click.option("--context", type=click.Path(path_type=Path), help="Context events as NDJSON.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
+    "--export", "exports", type=click.Choice(sorted(EXPORTS)), multiple=True,
+    help="Also write the alerts as FHIR resources or HL7 v2 messages, one a line; may be given twice.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to share the patients."
 )
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
@@ -44,7 +49,7 @@ from pipelines.settings_file import load_settings, with_overlay
 )
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
-    workers: int, engine: str, config: Path | None, overlay: Path | None,
+    exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None,
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
@@ -66,7 +71,8 @@ def command(
     }  # fmt: skip
     rows = len(dataset) + sum(dataset.rejected.values())
     summary = summarise(outcome, plan, rows=rows, seconds=time.perf_counter() - started, run=asked)
-    write(out, outcome.records, summary, report_html(outcome, summary))
+    asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
+    write(out, outcome.records, summary, report_html(outcome, summary), asked_for)
     _print(summary, out)
 
 

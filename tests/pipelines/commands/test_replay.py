@@ -110,3 +110,19 @@ def test_ctrl_c_ends_a_replay_with_130_and_leaves_nothing(tmp_path: Path) -> Non
     assert ["", ""] == [text.strip() for text in said]
     assert 130 == running.returncode
     assert [ward] == list(tmp_path.iterdir())
+
+
+def test_exports_are_written_beside_the_alerts(ward: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--export", "fhir", "--export", "hl7v2", "--out", out)
+
+    assert 0 == itbwatch("replay", ward / "ward.ndjson", *words).returncode
+    table = pl.read_parquet(out / "alerts.parquet")
+    resources = [json.loads(line) for line in (out / "alerts.fhir.ndjson").read_bytes().splitlines()]
+    issues = [one for one in resources if one["resourceType"] == "DetectedIssue"]
+    assert table["alert_id"].to_list() == [one["id"] for one in issues]
+    assert len(table) == (out / "alerts.hl7").read_bytes().count(b"MSH|")
+    assert len(table) == len((out / "alerts.hl7").read_bytes().split(b"\n")) - 1
+
+    assert 0 == itbwatch("replay", ward / "ward.ndjson", "--out", out).returncode, "an earlier replay is replaced"
+    assert {"alerts.parquet", "summary.json", "report.html"} == {file.name for file in out.iterdir()}
