@@ -194,7 +194,6 @@ class Service:
         ward = Ward(self._plan, stored.positions.get(TICK))
         for one in stored.patients:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
-            ward.let_rest(one.patient_id)
         quarantine = Quarantine(
             self._models, self._plan.models, self._store.model_events(partition), restore=self._restore_models
         )
@@ -315,6 +314,8 @@ class Service:
         work.alerts, work.labels = batch.records, batch.labels
         for patient_id in sorted(batch.touched):
             work.patients.append((patient_id, snapshot.changes(ward.patients[patient_id])))
+            if ward.patients[patient_id].rests:
+                work.resting.add(patient_id)
         work.outgoing += [
             Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
         ]

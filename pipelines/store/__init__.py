@@ -107,7 +107,7 @@ class Store:
                 )
 
     def load(self, partition: int) -> StoredPartition:
-        """Positions and patients of one partition number.
+        """Positions of one partition number, and its patients but for those resting: ``patients`` has them too.
 
         Positions are read first: patients that a worker on its way out still changes then make our own first commit
         fail with ``Fenced``, because it moved the positions too.
@@ -119,7 +119,8 @@ class Store:
             found = connection.execute(
                 sa.select(positions.c.topic, positions.c.next_offset).where(positions.c.partition == partition)
             )
-            return StoredPartition(dict(found.all()), _patients(connection, patients.c.partition == partition))
+            awake = (patients.c.partition == partition) & ~patients.c.resting
+            return StoredPartition(dict(found.all()), _patients(connection, awake))
 
     def patients(self, partition: int, patient_ids: Sequence[str]) -> list[StoredPatient]:
         """Those of these patients that this partition number has."""

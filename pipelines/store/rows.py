@@ -60,7 +60,7 @@ class StoredPatient(NamedTuple):
 
 
 class StoredPartition(NamedTuple):
-    """All that is known of a partition number; ``positions`` has next offsets by topic, and ``TICK``."""
+    """A partition number and its patients but for those resting; ``positions`` has next offsets by topic, and ``TICK``."""
 
     positions: dict[str, int]
     patients: list[StoredPatient]
@@ -68,12 +68,15 @@ class StoredPartition(NamedTuple):
 
 @dataclass
 class Work:
-    """What one poll changed in one partition number. ``read`` are the positions it started from."""
+    """What one poll changed in one partition number. ``read`` are the positions it started from; of the ``patients``
+    nothing is due for those ``resting``.
+    """
 
     partition: int
     read: Mapping[str, int]
     moved: Mapping[str, int]
     patients: list[tuple[str, Changes]] = field(default_factory=list)
+    resting: set[str] = field(default_factory=set)
     alerts: list[AlertRecord] = field(default_factory=list)
     labels: list[LabelGiven] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA = 2
+SCHEMA = 3
 TICK = ":tick"
 """The position row of a partition that holds its last tick. No topic can have this name."""
 
@@ -26,8 +26,10 @@ meta = _table("meta", _column("name", sa.Text, primary_key=True), _column("value
 patients = _table(
     "patients",
     _column("patient_id", sa.Text, primary_key=True),
-    _column("partition", sa.Integer, index=True),
+    _column("partition", sa.Integer),
+    _column("resting", sa.Boolean),  # nothing is due for it: it is loaded with its next event
     _column("head", sa.LargeBinary),
+    sa.Index("patients_awake", "partition", "resting"),
 )
 segments = _table(
     "segments",

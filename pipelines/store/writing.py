@@ -31,8 +31,9 @@ def move(connection: sa.Connection, work: Work) -> None:
 
 
 _SAVE_HEAD = sa.text(
-    "insert into patients (patient_id, partition, head) values (:patient_id, :partition, :head)"
-    " on conflict (patient_id) do update set partition = excluded.partition, head = excluded.head"
+    "insert into patients (patient_id, partition, resting, head) values (:patient_id, :partition, :resting, :head)"
+    " on conflict (patient_id) do update"
+    " set partition = excluded.partition, resting = excluded.resting, head = excluded.head"
 )
 _ADD_SEGMENT = sa.text(
     "insert into segments (patient_id, number, payload)"
@@ -46,7 +47,7 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
         connection, segments.delete().where(segments.c.patient_id == sa.bindparam("id")), [{"id": i} for i in forgotten]
     )
     _execute(connection, _SAVE_HEAD, (
-        {"patient_id": patient_id, "partition": work.partition, "head": changes.head}
+        {"patient_id": patient_id, "partition": work.partition, "resting": patient_id in work.resting, "head": changes.head}
         for patient_id, changes in work.patients
     ))  # fmt: skip
     _execute(connection, _ADD_SEGMENT, (

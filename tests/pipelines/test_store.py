@@ -61,6 +61,18 @@ def test_replaced_segments_are_gone(store):
     assert [StoredPatient("p", b"3", [b"s2"]), StoredPatient("q", b"2", [b"s"])] == store.load(0).patients
 
 
+def test_a_partition_number_is_loaded_without_those_that_rest_until_they_are_asked_for_or_wake(store):
+    both = [("p", Changes(b"1", b"s1", False)), ("q", Changes(b"2", b"s", False))]
+    store.commit([work({}, {}, patients=both, resting={"q"})])
+
+    assert ["p"] == [one.patient_id for one in store.load(0).patients]
+    assert [StoredPatient("q", b"2", [b"s"])] == store.patients(0, ["q"])
+
+    store.commit([work({TICK: 0}, {}, patients=[("q", Changes(b"3", None, False))])])
+
+    assert ["p", "q"] == [one.patient_id for one in store.load(0).patients]
+
+
 def test_single_patients_of_a_partition_number_are_read_by_name(store):
     store.commit([work({}, {}, patients=[("p", Changes(b"1", b"s1", False)), ("q", Changes(b"2", None, False))])])
 
@@ -183,7 +195,7 @@ def test_a_store_of_another_schema_is_refused(settings):
     Store(settings).close()
     with closing(sqlite3.connect(settings.path)) as database, database:
         database.execute("update meta set value = '999'")
-    with pytest.raises(StoreError, match="schema 999; expected 2"):
+    with pytest.raises(StoreError, match="schema 999; expected 3"):
         Store(settings)
 
 
