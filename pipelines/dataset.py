@@ -64,14 +64,16 @@ class InputRefused(InputError):
 
 @dataclass
 class Dataset:
-    """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason); ``outages`` say
-    when the service that had these events kept a model out.
+    """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason); ``remarks`` says in
+    words what else a person who runs it should know; ``outages`` say when the service that had these events kept a
+    model out.
     """
 
     files: tuple[str, ...]
     observations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OBSERVATION_COLUMNS))
     others: list[Placed] = field(default_factory=list)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
     outages: list[ModelEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,9 +96,13 @@ class Dataset:
         rows.update(event.patient_id for _, event in self.others)
         return dict(sorted(rows.items()))
 
+    def first_available(self) -> dict[str, int]:
+        """When the record had the first observation of each patient that has one, ms."""
+        return dict(self.observations.group_by("patient_id").agg(pl.col("available_at").min()).iter_rows())
+
     def in_order(self) -> Iterator[PatientEvent]:
         """Every event in the one order, all patients together."""
-        for _, event in heapq.merge(self.others, self._placed(self.observations), key=itemgetter(0)):
+        for _, event in heapq.merge(self.others, self.placed(self.observations), key=itemgetter(0)):
             yield event
 
     def same_person(self) -> dict[str, str]:
@@ -134,7 +140,7 @@ class Dataset:
             others[placed[1].patient_id].append(placed)
         for patient in sorted({key[0] for key in tables} | others.keys()):
             table = tables.get((patient,))
-            observed = () if table is None else self._placed(table)
+            observed = () if table is None else self.placed(table)
             placed_events = sorted([*others[patient], *observed], key=itemgetter(0))
             yield patient, [event for _, event in placed_events]
 
@@ -161,7 +167,8 @@ class Dataset:
             self.files, observations, [one for one in self.others if one[1].patient_id in chosen], outages=self.outages
         )
 
-    def _placed(self, table: pl.DataFrame) -> Iterator[Placed]:
+    def placed(self, table: pl.DataFrame) -> Iterator[Placed]:
+        """The rows of a table of observations as events, each with its place in the one order."""
         rank = RANK[Observation]
         for part in table.iter_slices(_ROWS_AT_ONCE):
             columns = {name: part[name].to_list() for name in OBSERVATION_COLUMNS}
@@ -192,9 +199,7 @@ def declare_pumps(dataset: Dataset, known: str | set[str]) -> None:
     ``"all"`` implants one a year before the first admission with nothing known since; ``"none"`` declares it absent;
     a set holds the patients whose pump events the data set has already: the others have none.
     """
-    first: dict[str, int] = dict(
-        dataset.observations.group_by("patient_id").agg(pl.col("available_at").min()).iter_rows()
-    )
+    first = dataset.first_available()
     admitted: dict[str, int] = {}
     for (available_at, *_), event in dataset.others:
         first[event.patient_id] = min(available_at, first.get(event.patient_id, available_at))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -103,7 +103,15 @@ def _in_processes(shares: Iterator[Dataset], settings: Settings, workers: int) -
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent)
     try:
-        yield from pool.map(partial(_work, settings.model_dump_json()), shares)
+        # Only so many shares at once: all of them together are the whole data set.
+        work = partial(_work, settings.model_dump_json())
+        waiting: deque[Future[Outcome]] = deque()
+        for share in shares:
+            waiting.append(pool.submit(work, share))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
         pool.shutdown()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,8 @@ import csv
 import gzip
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -36,6 +37,7 @@ FAULT = "fault!"
 LARGEST_EXPANSION = 1_000  # a Parquet file of 4 kB can stand for 2 GiB; honest tables stay far below both limits
 EXPANSION_MATTERS_FROM = 256 << 20
 
+_PLAIN_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:[0-5]\dZ?$"  # in UTC, whole seconds, no leap second
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
 _AGAIN = re.compile(r"_duplicated_\d+$")  # how the CSV reader names the second column of a name
 _QUOTED = re.compile(r"\s*[`'\"].*")
@@ -86,6 +88,15 @@ def read_table(path: Path, columns: Columns) -> pl.DataFrame:
         raw = _READERS.get(kind_of(path), _refuse_suffix)(path, columns)
     except IsADirectoryError as error:
         raise InputRefused(f"{path}: is a folder; expected a table, one of {', '.join(_READERS)}") from error
+    return as_kinds(path, raw, columns).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+
+
+def as_kinds(path: Path, raw: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """The cells of a table (or of a part of it) as its columns are declared; see ``read_table``.
+
+    Raises:
+        InputRefused: a column is of another kind.
+    """
     typed: list[pl.Series] = []
     for name, kind in (columns.required | columns.optional).items():
         cells = raw[name] if name in raw.columns else pl.Series(name, [None] * len(raw), pl.String)
@@ -93,7 +104,7 @@ def read_table(path: Path, columns: Columns) -> pl.DataFrame:
         values = _CASTS[kind](cells)
         typed += [values.alias(name), (cells.is_not_null() & values.is_null()).alias(f"{name}!")]
     typed.append(raw[FAULT] if FAULT in raw.columns else pl.Series(FAULT, [None] * len(raw), pl.String))
-    return pl.DataFrame(typed).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    return pl.DataFrame(typed)
 
 
 def refuse_if_none_is_usable(path: Path, rows: int, usable: int, reasons: Counter[str]) -> None:
@@ -118,18 +129,29 @@ def kind_of(path: Path) -> str:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path, columns: Columns) -> pl.DataFrame:
+@contextmanager
+def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
+    """An open Parquet file whose footer promises no more than honest tables do; what it cannot give refuses it.
+
+    Raises:
+        InputRefused: it is no readable Parquet file, or would expand beyond measure.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             expanded = sum(group.total_byte_size for group in groups)
             if expanded > max(EXPANSION_MATTERS_FROM, LARGEST_EXPANSION * path.stat().st_size):
                 raise InputRefused(f"{path}: would expand to {expanded} bytes, over {LARGEST_EXPANSION} times its size")
-            frame = pl.from_arrow(file.read(columns=columns.present(path, file.schema_arrow.names)))
+            yield file
     except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise InputRefused(f"{path}: no readable Parquet file ({_first_line(error)})") from error
+        raise InputRefused(f"{path}: no readable Parquet file ({first_line(error)})") from error
+
+
+def _read_parquet(path: Path, columns: Columns) -> pl.DataFrame:
+    with parquet_file(path) as file:
+        frame = pl.from_arrow(file.read(columns=columns.present(path, file.schema_arrow.names)))
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
 
@@ -139,7 +161,7 @@ def _read_ndjson(path: Path, columns: Columns) -> pl.DataFrame:
     try:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
-        raise InputRefused(f"{path}: no readable NDJSON file ({_first_line(error)})") from error
+        raise InputRefused(f"{path}: no readable NDJSON file ({first_line(error)})") from error
     return frame.select(columns.present(path, frame.columns))
 
 
@@ -147,7 +169,7 @@ def _read_csv(path: Path, columns: Columns) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        return _read_csv_by_rows(path, columns, _first_line(error))
+        return _read_csv_by_rows(path, columns, first_line(error))
     names = [_AGAIN.sub("", name) if _AGAIN.sub("", name) in frame.columns else name for name in frame.columns]
     return frame.select(columns.present(path, names))
 
@@ -245,16 +267,24 @@ def _texts(cells: pl.Series) -> pl.Series:
 
 
 def _numbers(cells: pl.Series) -> pl.Series:
+    if cells.dtype == pl.Float32:  # as the number that was written: 1.1, not 1.10000002384
+        cells = cells.cast(pl.String)
     return cells.cast(pl.Float64, strict=False)
 
 
 def _times(cells: pl.Series) -> pl.Series:
     if isinstance(cells.dtype, pl.Datetime):
         return cells.dt.timestamp("us") // 1_000
-    texts = cells.unique()
+    # Most tables write whole seconds of UTC and nothing else: read many at once, and one by one only what is left.
+    seconds = cells.str.slice(0, 19).str.replace("T", " ", literal=True)
+    usual = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="ms").dt.timestamp("ms")
+    usual = usual.zip_with(cells.str.contains(_PLAIN_TIME), pl.Series([None], dtype=pl.Int64))
+    texts = cells.filter(usual.is_null() & cells.is_not_null()).unique()
     if not len(texts):
-        return pl.Series(cells.name, [], pl.Int64)
-    return cells.replace_strict(texts, [_time(text) for text in texts], return_dtype=pl.Int64)
+        return usual
+    return usual.fill_null(
+        cells.replace_strict(texts, [_time(text) for text in texts], return_dtype=pl.Int64, default=None)
+    )
 
 
 def _time(text: str | None) -> int | None:
@@ -271,7 +301,7 @@ def _time(text: str | None) -> int | None:
 _CASTS: dict[str, Callable[[pl.Series], pl.Series]] = {TEXT: _texts, NUMBER: _numbers, TIME: _times}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What a library says, up to where it begins to quote: that may be a patient's data."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return _QUOTED.sub(" ...", line)[:120]

@@ -66,6 +66,8 @@ def command(
         problem = f"{', '.join(others)}; expected canonical, which is what publish writes; use topics of their own"
         raise ConfigError([f"config.yaml $.kafka.formats: {problem}"])
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
+    for remark in dataset.remarks:
+        click.echo(f"{inputs[0]}: {remark}")
     made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
     if made:
         click.echo(f"made the topics {', '.join(made)}", err=True)

@@ -53,7 +53,8 @@ def command(
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
-    INPUT is a canonical table of observations: Parquet, CSV, or NDJSON of any events.
+    INPUT is a canonical table of observations: Parquet, CSV, or NDJSON of any events. With another --format it is the
+    folder of that data set; look at it first with `itbwatch check --format NAME INPUT`.
     """
     if engine == "spark":
         raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
@@ -67,12 +68,14 @@ def command(
     asked = {
         "inputs": [path.name for path in inputs], "format": format_name, "stays": stays and stays.name,
         "pumps": pumps if pumps in ("all", "none", None) else Path(pumps).name, "context": context and context.name,
-        "workers": workers, "synthetic": dataset.synthetic,
+        "workers": workers, "synthetic": dataset.synthetic, "remarks": dataset.remarks,
     }  # fmt: skip
     rows = len(dataset) + sum(dataset.rejected.values())
     summary = summarise(outcome, plan, rows=rows, seconds=time.perf_counter() - started, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
     write(out, outcome.records, summary, report_html(outcome, summary), asked_for)
+    for remark in dataset.remarks:
+        click.echo(f"{inputs[0]}: {remark}")
     _print(summary, out)
 
 

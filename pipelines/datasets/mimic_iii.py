@@ -1,0 +1,68 @@
+"""MIMIC-III Clinical Database 1.4: a folder of its tables as CSV, CSV.gz or Parquet.
+
+Read: icustays, patients, chartevents, labevents, outputevents. Times are those of the data set, shifted into 2100 to
+2200 and taken as UTC. ``storetime`` is when the record had a charted value; laboratory results have none, and are known
+after the usual time of their test (``mimic_iii.yaml``). A result belongs to the stay in which it was drawn, or the day
+before. A row that was marked as wrong (``error``, ``iserror``) is read as it was stored: when it was marked is not
+kept, and until then everybody saw it. Ages over 89 are shifted to 300 in the data: they are read as 90.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from detector.clock import DAY
+from pipelines.collecting import Collector
+from pipelines.dataset import Dataset
+from pipelines.datasets.canonical import add_stays_and_context
+from pipelines.item_maps import item_map
+from pipelines.mimic import file_of, observe, result_columns, with_gcs_total
+from pipelines.scans import Folder
+from pipelines.tables import TEXT, TIME, Columns
+
+NAME = "mimic-iii"
+STAYS = Columns({"subject_id": TEXT, "icustay_id": TEXT, "intime": TIME, "outtime": TIME}, {"first_careunit": TEXT})
+PATIENTS = Columns({"subject_id": TEXT, "gender": TEXT, "dob": TIME}, {})
+YEAR = 365.25 * DAY
+OLDEST = 90
+
+
+def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
+    """Read a folder of MIMIC-III.
+
+    Raises:
+        InputRefused: a table or a column is missing, or a file cannot be read.
+        ConfigError: the folder is not there.
+        OSError: a file cannot be read.
+    """
+    collect = Collector(NAME, partial(with_gcs_total, tube=1))
+    load(inputs, collect)
+    return add_stays_and_context(collect.dataset(), stays, context)
+
+
+def load(inputs: Sequence[Path], collect: Collector) -> None:
+    """Hand every row of ours to ``collect``."""
+    folder = Folder(inputs, NAME)
+    icustays = folder.required("icustays", STAYS)
+    patients = folder.required("patients", PATIENTS)
+    charted = folder.required("chartevents", result_columns("icustay_id", storetime=True))
+    labs = folder.required("labevents", result_columns(None, storetime=False))
+    outputs = folder.required("outputevents", result_columns("icustay_id", storetime=True))
+    items = item_map("mimic_iii")
+    known = icustays.whole().join(patients.whole().unique("subject_id"), on="subject_id", how="left")
+    age = ((pl.col("intime") - pl.col("dob")) / YEAR).floor()
+    collect.admit(
+        file_of(icustays),
+        known.select(
+            "row", stay_id="icustay_id", patient_id="subject_id", admitted_at="intime", discharged_at="outtime",
+            unit="first_careunit", age_years=pl.min_horizontal(age, pl.lit(float(OLDEST))), sex="gender",
+            weight_kg=pl.lit(None, pl.Float64),
+        ),
+    )  # fmt: skip
+    observe(collect, charted, items, "icustay_id")
+    observe(collect, labs, items, None)
+    observe(collect, outputs, items, "icustay_id")

@@ -1,0 +1,218 @@
+"""Tables of a data-set folder, read part by part, so that memory does not grow with the file.
+
+A table is ``name.csv``, ``name.csv.gz`` or ``name.parquet``, or a folder ``name`` of such parts; names of tables and of
+columns are compared without regard to case, because copies of one data set differ in it. The header (or footer) of every
+table that is asked for is looked at before the first row of any is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from detector.errors import ConfigError, nearest
+from pipelines.dataset import InputRefused
+from pipelines.tables import Columns, as_kinds, first_line, kind_of, parquet_file
+
+KINDS = (".parquet", ".csv", ".csv.gz")
+BLOCK = 4 << 20  # bytes of text at once, and the longest row there may be
+ROWS = 64_000  # of a Parquet file at once
+
+
+class Folder:
+    """A data set as it is handed out: one folder of tables, some of them in folders below it."""
+
+    def __init__(self, inputs: Sequence[Path], format_name: str, *below: str) -> None:
+        """``below``: names of folders inside it that may hold tables.
+
+        Raises:
+            ConfigError: not one folder is named, or it is not there.
+        """
+        if len(inputs) != 1:
+            raise ConfigError([f"{len(inputs)} inputs; --format {format_name} expects one: the folder of the data set"])
+        self.root = inputs[0]
+        if not self.root.is_dir():
+            found = "is a file" if self.root.exists() else "no such folder"
+            raise ConfigError([f"{self.root}: {found}; --format {format_name} expects the folder of the data set"])
+        self._places = [place for place in (self.root, *(self.root / name for name in below)) if place.is_dir()]
+        self._below = below
+
+    def table(self, name: str, columns: Columns, *, required: bool = True, also: str | None = None) -> Table | None:
+        """The table of that name (or of the name ``also``); None when it is not there and need not be.
+
+        Raises:
+            InputRefused: it is missing, there twice, or no table with the required columns.
+        """
+        found: dict[str, Path] = {}
+        known: set[str] = set()
+        names = {name.lower(), (also or name).lower()}
+        for place in self._places:
+            for path in sorted(place.iterdir()):
+                stem = path.name if path.is_dir() else path.name[: len(path.name) - len(kind_of(path))]
+                known.add(stem.lower())
+                if stem.lower() in names and (path.is_dir() or kind_of(path) in KINDS):
+                    found[str(path)] = path
+        if len(found) > 1:
+            raise InputRefused(f"{self.root}: table {name!r} is there twice: {', '.join(found)}; leave one of them out")
+        if not found:
+            if not required:
+                return None
+            where = f", here or in {', '.join(self._below)}" if self._below else ""
+            told = f"expected {name}.csv, {name}.csv.gz, {name}.parquet or a folder of such parts{where}"
+            raise InputRefused(f"{self.root}: no table {name!r}; {told}{nearest(name, known)}")
+        path = next(iter(found.values()))
+        parts = sorted(one for one in path.rglob("*") if kind_of(one) in KINDS) if path.is_dir() else [path]
+        if not parts:
+            raise InputRefused(f"{path}: is an empty folder; expected parts of {name!r}, one of {', '.join(KINDS)}")
+        return Table(name, parts, columns)
+
+    def required(self, name: str, columns: Columns) -> Table:
+        """The table of that name.
+
+        Raises:
+            InputRefused: as ``table`` does.
+        """
+        table = self.table(name, columns)
+        assert table is not None
+        return table
+
+
+class Table:
+    """One table: its parts in order, and those of our columns that each of them has."""
+
+    def __init__(self, name: str, parts: Sequence[Path], columns: Columns) -> None:
+        """Look at the header or the footer of every part.
+
+        Raises:
+            InputRefused: a part is no such table.
+        """
+        self.name = name
+        self.parts = tuple(parts)
+        self.columns = columns
+        self.faults: Counter[str] = Counter()
+        """Rows that were left out because they could not even be split into cells, by reason."""
+        self._names = [_ours(path, columns) for path in parts]
+
+    def batches(self, items: tuple[str, frozenset[str]] | None = None, seen: Counter[str] | None = None) -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
+        """The rows, part by part and some at a time, as ``pipelines.tables.as_kinds`` gives them, with ``row``.
+
+        ``items`` = (column, values): only rows with one of these values. ``seen`` counts every value of that column.
+
+        Raises:
+            InputRefused: a part cannot be read to its end, or a column is of another kind.
+        """
+        for path, names in zip(self.parts, self._names, strict=True):
+            start = 0
+            for raw in _raw(path, names, self.faults):
+                count = len(raw)
+                frame = raw.with_columns(row=pl.int_range(start, start + count, dtype=pl.Int64))
+                start += count
+                if items is not None:
+                    cells = as_kinds(path, frame.select(items[0]), Columns({items[0]: "text"}, {}))[items[0]]
+                    if seen is not None:
+                        seen.update({str(item): n for item, n in cells.value_counts().iter_rows()})
+                    frame = frame.filter(cells.is_in(list(items[1])))
+                if len(frame):
+                    yield path, as_kinds(path, frame, self.columns).with_columns(frame["row"])
+
+    def whole(self) -> pl.DataFrame:
+        """All rows at once: for tables with a row for each stay or patient.
+
+        Raises:
+            InputRefused: as ``batches`` does.
+        """
+        frames = [frame for _, frame in self.batches()]
+        empty = as_kinds(self.parts[0], pl.DataFrame(), self.columns).with_columns(row=pl.lit(0, pl.Int64))
+        return pl.concat([empty, *frames], how="vertical_relaxed")
+
+
+def _ours(path: Path, columns: Columns) -> dict[str, str]:
+    """Our columns of one part: its own spelling -> ours."""
+    if kind_of(path) == ".parquet":
+        with parquet_file(path) as file:
+            names: list[str] = list(file.schema_arrow.names)
+    else:
+        names = _header(path)
+    lower = [name.strip().lower() for name in names]
+    return {names[lower.index(name)]: name for name in columns.present(path, lower)}
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with _text(path) as file:
+            return next(csv.reader(file), [])
+    except (csv.Error, EOFError, gzip.BadGzipFile) as error:
+        raise InputRefused(_no_csv(path, error)) from error
+
+
+def _text(path: Path) -> IO[str]:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _raw(path: Path, names: dict[str, str], faults: Counter[str]) -> Iterator[pl.DataFrame]:
+    for frame in _parquet(path, names) if kind_of(path) == ".parquet" else _csv(path, names, faults):
+        yield frame.rename(names)
+
+
+def _parquet(path: Path, names: dict[str, str]) -> Iterator[pl.DataFrame]:
+    with parquet_file(path) as file:
+        for batch in file.iter_batches(batch_size=ROWS, columns=list(names)):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
+
+
+def _csv(path: Path, names: dict[str, str], faults: Counter[str]) -> Iterator[pl.DataFrame]:
+    def skip(row: Any) -> str:
+        faults["too_many_fields" if row.actual_columns > row.expected_columns else "too_few_fields"] += 1
+        return "skip"
+
+    parse = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
+    convert = pa_csv.ConvertOptions(
+        include_columns=list(names), column_types=dict.fromkeys(names, pa.binary()),
+        strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""],
+    )  # fmt: skip
+    read = pa_csv.ReadOptions(block_size=BLOCK, use_threads=False)
+    compression = "gzip" if path.suffix.lower() == ".gz" else None
+    try:
+        with pa.input_stream(str(path), compression=compression) as file:
+            for batch in pa_csv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert):
+                yield _decoded(batch, faults)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputRefused(_no_csv(path, error)) from error
+
+
+def _decoded(batch: Any, faults: Counter[str]) -> pl.DataFrame:
+    """The cells as text, without the rows that hold bytes that are no UTF-8."""
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    try:
+        return frame.select(pl.all().cast(pl.String))
+    except pl.exceptions.PolarsError:  # cell by cell, because somewhere in this part is one
+        rows = [row for row in frame.iter_rows() if all(cell is None or _is_text(cell) for cell in row)]
+    faults["encoding"] += len(frame) - len(rows)
+    return pl.DataFrame(rows, schema=frame.schema, orient="row").select(pl.all().cast(pl.String))
+
+
+def _is_text(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _no_csv(path: Path, error: Exception) -> str:
+    return f"{path}: no readable CSV file ({first_line(error)}); expected UTF-8, commas, and every quote closed"

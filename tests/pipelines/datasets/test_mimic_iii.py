@@ -1,0 +1,105 @@
+"""MIMIC-III read from its own tables gives what its canonical form gives."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from detector.events import Encounter
+from pipelines.dataset import Dataset
+from pipelines.datasets import open_dataset
+from pipelines.replay import replay
+from pipelines.settings import Settings
+
+SAME = ["patient_id", "stay_id", "code", "value", "unit", "effective_at"]
+MORE_THAN_CANONICAL = ("gcs_eye", "gcs_verbal", "gcs_motor", "fibrinogen")
+"""What the canonical form, which holds a total where these are, was made without."""
+
+
+@pytest.fixture(scope="module")
+def raw(shared: Path) -> Dataset:
+    return read(shared / "data" / "raw" / "mimic-iii-demo-1.4")
+
+
+@pytest.fixture(scope="module")
+def canonical(shared: Path) -> Dataset:
+    folder = shared / "data" / "canonical"
+    inputs, stays = [folder / "mimic_iii_demo.observations.parquet"], folder / "mimic_iii_demo.stays.parquet"
+    return open_dataset("canonical", inputs, stays=stays, pumps=None, context=None)
+
+
+def read(folder: Path) -> Dataset:
+    return open_dataset("mimic-iii", [folder], stays=None, pumps=None, context=None)
+
+
+def rows(dataset: Dataset) -> set[tuple[Any, ...]]:
+    table = dataset.observations.filter(~pl.col("code").is_in(MORE_THAN_CANONICAL))
+    return set(table.select(SAME).filter(pl.col("value").is_not_null()).iter_rows())
+
+
+def test_the_raw_tables_give_every_result_of_the_canonical_form_and_no_other(raw: Dataset, canonical: Dataset) -> None:
+    assert rows(canonical) == rows(raw)
+    assert len(rows(raw)) > 120_000
+
+
+def test_the_raw_tables_give_the_stays_of_the_canonical_form(raw: Dataset, canonical: Dataset) -> None:
+    def stays(dataset: Dataset) -> set[tuple[Any, ...]]:
+        return {
+            (e.patient_id, e.stay_id, e.event, round(e.at, -3), e.unit, e.age_years, e.sex)
+            for _, e in dataset.others
+            if isinstance(e, Encounter)
+        }
+
+    assert 272 == len(stays(raw))
+    assert {(*one[:3], *one[4:]) for one in stays(canonical)} == {(*one[:3], *one[4:]) for one in stays(raw)}
+
+
+def test_charted_values_are_known_when_they_were_stored_and_results_after_the_usual_time(
+    raw: Dataset, canonical: Dataset
+) -> None:
+    def charted(dataset: Dataset) -> set[tuple[Any, ...]]:
+        vitals = dataset.observations.filter(pl.col("code").is_in(["temp", "hr", "sbp", "uop"]))
+        return set(vitals.select(*SAME, "available_at").iter_rows())
+
+    assert charted(canonical) == charted(raw)
+    labs = raw.observations.filter(pl.col("source") == "Creatinine", pl.col("unit") == "mg/dL")
+    assert labs.filter(pl.col("available_at") - pl.col("effective_at") == 67 * 60_000).height > 1_000
+
+
+def alerts(dataset: Dataset, patients: set[str]) -> list[Any]:
+    some = dataset._of(sorted(patients)).shares(1)
+    return [record for share in some for record in replay(share, Settings()).records]
+
+
+@pytest.fixture(scope="module")
+def few(canonical: Dataset) -> set[str]:
+    """Patients with short stays: enough alerts, few rows."""
+    return {patient for patient, size in canonical.rows_by_patient().items() if size < 450}
+
+
+def verdicts(records: list[Any]) -> dict[tuple[str, str], tuple[int, Any]]:
+    found: dict[tuple[str, str], tuple[int, Any]] = {}
+    order = ("info", "watch", "warning", "critical")
+    for record in records:
+        key = (record.stay_id, record.syndrome)
+        rank, onset = found.get(key, (0, record.onset_at))
+        found[key] = max(rank, order.index(record.severity)), min(onset, record.onset_at)
+    return found
+
+
+def test_the_raw_form_gives_the_same_stays_syndromes_severities_and_onsets(shared: Path, few: set[str]) -> None:
+    data = shared / "data"
+    given: dict[str, Any] = {
+        "stays": data / "canonical" / "mimic_iii_demo.stays.parquet",
+        "pumps": "all",
+        "context": None,
+    }
+    as_canonical = open_dataset("canonical", [data / "canonical" / "mimic_iii_demo.observations.parquet"], **given)
+    as_raw = open_dataset("mimic-iii", [data / "raw" / "mimic-iii-demo-1.4"], **given | {"stays": None})
+
+    expected = verdicts(alerts(as_canonical, few))
+
+    assert len(few) > 15
+    assert len(expected) > 5
+    assert expected == verdicts(alerts(as_raw, few))
