@@ -17,7 +17,7 @@ from detector.clock import DAY
 from detector.events import EARLIEST, LATEST, Encounter, Position, Pump
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, Placed
 from pipelines.datasets.canonical import SEXES
-from pipelines.formats.canonical import LONGEST_IDENTITY
+from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.scans import Table
 from pipelines.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
 
