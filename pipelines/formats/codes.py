@@ -35,6 +35,7 @@ SYSTEMS: Final[dict[str, str]] = {
 }
 """How feeds write the systems whose codes mean the same everywhere."""
 
+MOST_KEPT = 8  # codings of a result that is remembered: what is remembered must be bounded
 LONGEST = 256  # characters; an address of a code system may be long, a code never is
 
 _RANK: Final = {LOINC: 0, SNOMED: 1, IEEE_11073: 1}
@@ -66,7 +67,7 @@ class Codes:
         for system, code in codings:
             if len(system or "") > LONGEST or len(code or "") > LONGEST:
                 raise InputError("bad_value", f"code: expected at most {LONGEST} characters")
-        return self._chosen(codings)
+        return self._chosen(codings) if len(codings) <= MOST_KEPT else self._choose(codings)
 
     def _choose(self, codings: tuple[Coding, ...]) -> str:
         known: list[tuple[int, str, Named]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -32,12 +33,17 @@ def check_bounds(raw: bytes, record_bytes: int, json_depth: int) -> None:
         raise InputError("too_deep", f"expected at most {json_depth} levels of nesting")
 
 
+_STRUCTURE = b'"[]{}'
+_OTHER_BYTES = bytes(set(range(256)) - set(_STRUCTURE))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
+
+
 def _depth(raw: bytes) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw, flags=re.DOTALL)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+    """The deepest nesting, from what is left when everything but quotes and brackets goes, and then the texts."""
+    if b"\\" in raw:
+        raw = re.sub(rb"\\.", b"", raw, flags=re.DOTALL)
+    left = raw.translate(None, _OTHER_BYTES).replace(b'""', b"")
+    return max(accumulate(map(_STEP.__getitem__, re.sub(rb'"[^"]*"', b"", left))), default=0)
 
 
 _FAULTS: Final[tuple[tuple[str, str], ...]] = (

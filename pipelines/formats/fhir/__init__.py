@@ -15,7 +15,7 @@ from msgspec import structs
 
 from detector.errors import InputError
 from detector.events import Position
-from pipelines.formats import Decode, Decoded, Site
+from pipelines.formats import Decode, Decoded, Site, canonical
 from pipelines.formats.fhir import encounters, medications, pumps
 from pipelines.formats.fhir.observations import Observations
 from pipelines.formats.fhir.resources import BUNDLE, DECODERS, ENTRY, KIND, REPORT, DiagnosticReport, Observation
@@ -94,9 +94,9 @@ class _Readers:
             resource = DECODERS[kind].decode(raw)
             if resource.modifierExtension:
                 raise InputError("modified", "modifierExtension: expected none")
-            scope.contained = resource.contained
+            scope.hold(resource.contained)
             if isinstance(resource, Observation) and scope.reports:
-                self._observations.read(scope, resource, scope.reports.get(bytes(raw)))
+                self._observations.read(scope, resource, scope.reports.get(id(raw)))
             else:
                 read(scope, resource)
         except msgspec.ValidationError as error:
@@ -144,7 +144,7 @@ class _Readers:
         for reference in report.result:
             result = scope.raw(reference.reference) if reference.reference else None
             if result is not None:
-                scope.reports[bytes(result)] = report
+                scope.reports[id(result)] = report
 
     def _report(self, scope: Scope, report: DiagnosticReport) -> None:
         """The results that a report contains; those it only names are resources of their own."""
@@ -200,4 +200,4 @@ def _refuse(scope: Scope, error: msgspec.ValidationError) -> None:
 
 def _refusal(error: msgspec.ValidationError) -> InputError:
     reason, field = fault(error)
-    return InputError(reason, f"{field}: {reason}")
+    return InputError(reason, f"{field}: {canonical.REASONS[reason]}")

@@ -48,11 +48,16 @@ class Scope:
         self.position = position
         self.path = ""
         self.others: Others = {}
-        self.contained: tuple[msgspec.Raw, ...] = ()
-        self.reports: dict[bytes, DiagnosticReport] = {}  # by the results that they name, as those are written
+        self.reports: dict[int, DiagnosticReport] = {}  # by the identity of the results that they name
+        self._contained: tuple[msgspec.Raw, ...] = ()
+        self._by_id: dict[str, msgspec.Raw] | None = None
         self.events: list[PatientEvent] = []
         self.unread: list[Unread] = []
         self.remarks: list[str] = []
+
+    def hold(self, contained: tuple[msgspec.Raw, ...]) -> None:
+        """The resources that the one read now contains: references that begin with # lead to them."""
+        self._contained, self._by_id = contained, None
 
     def decoded(self) -> Decoded:
         return Decoded(tuple(self.events), tuple(self.unread), tuple(self.remarks))
@@ -156,13 +161,14 @@ class Scope:
             if found is None and (match := _LITERAL.search(text)) is not None:
                 found = self.others.get(f"{match[1]}/{match[2]}")
             return found
-        for raw in self.contained:
-            try:
-                if KIND.decode(raw).id == text[1:]:
-                    return raw
-            except msgspec.ValidationError:
-                continue
-        return None
+        if self._by_id is None:
+            self._by_id = {}
+            for raw in self._contained:
+                try:
+                    self._by_id.setdefault(KIND.decode(raw).id or "", raw)
+                except msgspec.ValidationError:
+                    continue
+        return self._by_id.get(text[1:])
 
 
 def codings(concept: CodeableConcept) -> tuple[Coding, ...]:
