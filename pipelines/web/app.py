@@ -1,4 +1,4 @@
-"""What is served over HTTP: metrics, health and the page of open alerts. It only reads, and knows no identifier.
+"""What is served over HTTP: metrics, health, the page of open alerts, CDS Hooks. It only reads, and tells no identifier.
 
 Nothing is loaded from elsewhere and nothing runs in the browser: the page is made here and asks for itself again every
 few seconds, so it works without any script, and a strict content security policy costs nothing.
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.records import SEVERITIES
 from pipelines.metrics import Metrics
+from pipelines.web import cds_hooks
 from pipelines.web.alert_html import DISCLAIMER, STYLE, alert_html
 from pipelines.web.board import Board
 
@@ -67,7 +68,10 @@ def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequen
         "/readyz": ready,
     }
     return Starlette(
-        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()],
+        routes=[
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()),
+            *cds_hooks.routes(board, reasons),
+        ],
         middleware=[
             Middleware(_SafeHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),

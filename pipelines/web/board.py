@@ -42,6 +42,10 @@ class Board:
         shown.sort(key=lambda one: SEVERITIES[one.severity], reverse=True)
         return [(pseudonym(self._key, one.patient_id, one.stay_id), one) for one in shown]
 
+    def of_patient(self, patient_id: str) -> list[AlertRecord]:
+        """The open alerts of a patient, the most severe first, then the newest."""
+        return [record for _, record in self.alerts() if record.patient_id == patient_id]
+
     def as_json(self) -> list[dict[str, Any]]:
         """The open alerts with ``stay``, the pseudonym, in the place of every identifier."""
         hidden = ("patient_id", "stay_id", "provenance")
