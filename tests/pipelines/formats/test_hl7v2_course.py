@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from detector.clock import HOUR, MINUTE, minute_ceil, to_datetime
 from detector.engine import Ward, run
 from detector.events import Encounter, Observation, PatientEvent, Pump, Ticked, TimeMoved
-from detector.scoring import NoScorer
 from pipelines.formats.canonical import encode
 from pipelines.intake import decoders
 from pipelines.outbox import FilePublisher
@@ -90,7 +89,7 @@ def streamed(settings: Settings, lines: list[bytes]) -> list[dict[str, Any]]:
     Path(settings.file.path).write_bytes(b"".join(line + b"\n" for line in lines))
     with closing(Store(settings.store)) as store:
         made = Service(
-            settings, load_plan(settings), NoScorer(), store, FilePublisher(settings.file), Told(), Told(),
+            settings, load_plan(settings), {}, store, FilePublisher(settings.file), Told(), Told(),
             lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
         )  # fmt: skip
         while made.step():
