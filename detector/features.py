@@ -7,7 +7,6 @@ and never NaN. Over a window that reaches further back than readings are kept, a
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable
 from math import log, log2
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,38 +30,44 @@ def last(series: Series, after: int, now: int) -> float | None:
     k = series.newest(after, now)
     if k is not None:
         return series.value[k]
-    return next((hour.last for hour in series.summaries(after)), None)
+    return next(series.summaries(after)).last if series.summarised(after) else None
 
 
 def first(series: Series, after: int, now: int) -> tuple[int, float] | None:
     """When the oldest value was measured, and it; of a summarised hour its start and its median."""
-    hours = list(series.summaries(after))
-    if hours:
-        return hours[-1].start, hours[-1].median
+    if series.summarised(after):
+        *_, hour = series.summaries(after)
+        return hour.start, hour.median
     k = series.oldest(after, now)
     return None if k is None else (series.at[k], series.value[k])
 
 
 def lowest(series: Series, after: int, now: int) -> float | None:
-    edges = series.extremes(after, now)
-    lows = [hour.low for hour in series.summaries(after)]
-    if edges is not None:
-        lows.append(series.value[edges[0]])
-    return min(lows, default=None)
+    edges = _edges(series, after, now)
+    return None if edges is None else edges[0]
 
 
 def highest(series: Series, after: int, now: int) -> float | None:
-    edges = series.extremes(after, now)
-    highs = [hour.high for hour in series.summaries(after)]
-    if edges is not None:
-        highs.append(series.value[edges[1]])
-    return max(highs, default=None)
+    edges = _edges(series, after, now)
+    return None if edges is None else edges[1]
 
 
 def spread(series: Series, after: int, now: int) -> float | None:
     """Highest minus lowest."""
-    low, high = lowest(series, after, now), highest(series, after, now)
-    return None if low is None or high is None else high - low
+    edges = _edges(series, after, now)
+    return None if edges is None else edges[1] - edges[0]
+
+
+def _edges(series: Series, after: int, now: int) -> tuple[float, float] | None:
+    """(lowest, highest)."""
+    found = series.extremes(after, now)
+    kept = None if found is None else (series.value[found[0]], series.value[found[1]])
+    if not series.summarised(after):
+        return kept
+    edges = [(hour.low, hour.high) for hour in series.summaries(after)]
+    if kept is not None:
+        edges.append(kept)
+    return min(low for low, _ in edges), max(high for _, high in edges)
 
 
 def count(series: Series, after: int, now: int) -> float:
@@ -160,7 +165,7 @@ def vitals_between(learner: Learner, patient: Patient, after: int, upto: int) ->
     for name in learner.signals:
         series = patient.series.get(name)
         if series is not None:
-            values = [series.value[k] for k in series.between(after, upto) if series.usable[k]]
+            values = series.values(after, upto)
             if values:
                 found[name] = values
     return found
@@ -226,11 +231,9 @@ def _worked_out(mine: tuple[tuple[str, Feature], ...], series: Series, view: Vie
             until = now  # the baseline has a life of its own
         if value is not None:
             values[name] = value
-        oldest = bisect_right(series.at, after)
-        if oldest < len(series.at):
-            until = min(until, series.at[oldest] + feature.within)
-        summary = min((hour.start for hour in series.summaries(after)), default=NEVER)
-        until = min(until, summary + feature.within)
+        oldest = series.begins(after)
+        if oldest is not None and oldest + feature.within < until:
+            until = oldest + feature.within
     return series.changes, until, values
 
 

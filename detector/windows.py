@@ -237,7 +237,7 @@ class Series:
 
     def newest(self, after: int, upto: int) -> int | None:
         """Index of the newest usable reading in (after, upto]; None = there is none."""
-        for k in reversed(self.between(after, upto)):
+        for k in range(bisect_right(self.at, upto) - 1, bisect_right(self.at, after) - 1, -1):
             if self.usable[k]:
                 return k
         return None
@@ -256,6 +256,25 @@ class Series:
             found += n if whole else sum(self.usable[k] for k in hour)
         return found
 
+    def values(self, after: int, upto: int) -> list[float]:
+        """The usable values in (after, upto], by (at, value)."""
+        window = slice(bisect_right(self.at, after), bisect_right(self.at, upto))
+        values = self.value[window].tolist()
+        usable = self.usable[window]
+        return values if 0 not in usable else [value for value, counts in zip(values, usable, strict=True) if counts]
+
+    def begins(self, after: int) -> int | None:
+        """The first instant after ``after`` at which a reading was taken or a summarised hour began; None = never."""
+        kept = bisect_right(self.at, after)
+        first = self.at[kept] if kept < len(self.at) else None
+        if not self.summarised(after):
+            return first
+        return self.older[bisect_right(self.older, after, key=_start)].start
+
+    def summarised(self, after: int) -> bool:
+        """Whether an hour that began after an instant is kept as a summary only."""
+        return bool(self.older) and self.older[-1].start > after
+
     def summaries(self, after: int) -> Iterator[Hour]:
         """The summarised hours that begin after an instant, newest first."""
         for hour in reversed(self.older):
@@ -269,7 +288,7 @@ class Series:
         A summarised hour counts as its n readings, all at its median and its middle.
         """
         whole_window = self.between(after, upto)
-        if len(whole_window) <= SHORT and not (self.older and self.older[-1].start > after):
+        if len(whole_window) <= SHORT and not self.summarised(after):
             usable = [k for k in whole_window if self.usable[k]]
             if not usable:
                 return None
@@ -335,10 +354,16 @@ class Series:
 
     def extremes(self, after: int, upto: int) -> tuple[int, int] | None:
         """Indices of the lowest and the highest usable reading in (after, upto] (the newest of equals)."""
-        lowest = highest = -1
         window = self.between(after, upto)
-        pieces = [(ANY, window)] if len(window) <= SHORT else self._hourly(window, backwards=True)
-        for (n, least, most), hour in pieces:
+        low, high = window.start, window.stop
+        if high - low <= SHORT and 0 not in self.usable[low:high]:  # nearly always; C looks through it
+            if low == high:
+                return None
+            values = self.value[low:high]
+            values.reverse()
+            return high - 1 - values.index(min(values)), high - 1 - values.index(max(values))
+        lowest = highest = -1
+        for (n, least, most), hour in [(ANY, window)] if len(window) <= SHORT else self._hourly(window, backwards=True):
             if not n or (lowest >= 0 and least >= self.value[lowest] and most <= self.value[highest]):
                 continue
             for k in reversed(hour):
@@ -349,3 +374,7 @@ class Series:
                 if highest < 0 or self.value[k] > self.value[highest]:
                     highest = k
         return None if lowest < 0 else (lowest, highest)
+
+
+def _start(hour: Hour) -> int:
+    return hour.start
