@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -155,14 +155,15 @@ class Dataset:
             patients.append(patient)
             size += rows_of[patient]
             if size >= wanted and patient not in person:
-                yield self._of(patients)
+                yield self.of(patients)
                 patients, size = [], 0
         if patients:
-            yield self._of(patients)
+            yield self.of(patients)
 
-    def _of(self, patients: list[str]) -> Dataset:
+    def of(self, patients: Iterable[str]) -> Dataset:
+        """The events of some patients; what was rejected stays with the whole."""
         chosen = set(patients)
-        observations = self.observations.filter(pl.col("patient_id").is_in(patients))
+        observations = self.observations.filter(pl.col("patient_id").is_in(list(chosen)))
         return Dataset(
             self.files, observations, [one for one in self.others if one[1].patient_id in chosen], outages=self.outages
         )

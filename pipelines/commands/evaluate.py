@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.evaluation.budget import keep_budget
 from pipelines.evaluation.cohort import read_cohort, simulated_cohort
 from pipelines.evaluation.counting import counted, fired_by_records
 from pipelines.evaluation.curve import BUDGETS
@@ -29,7 +30,11 @@ from pipelines.settings_file import load_settings, with_overlay
 @click.command("evaluate", short_help="Recall, delay, burden and peers on stays whose truth is known; with a report.")
 @click.argument("cohorts", metavar="[COHORT_DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@click.option("--budget", type=click.FloatRange(0.01, 100), help="One more budget: warnings per 100 patient-days.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0.01, 100),
+    help="Find the thresholds that keep so many warnings per 100 patient-days; writes OUT/overlay.yaml.",
+)
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Score what the product has to beat.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes for the replay.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Equal seeds give equal figures.")
@@ -69,8 +74,22 @@ def command(
     OUT/evaluation.json   every figure with its interval
     OUT/stays.parquet     one row a stay: its truth, its warnings, its label in the report
     OUT/alerts.parquet    every record, as replay writes them
+    OUT/overlay.yaml      with --budget: the thresholds that keep it, for `overlay` in config.yaml or --overlay
+
+    --budget replays the stays without a course once for each threshold it tries, and peers are shown at that budget too.
+    Its sensitivity is that of the stays it was tuned on: measure it on a part that was left out.
+
+    \b
+    Try: itbwatch evaluate --no-peers --out trial
+         itbwatch simulate --courses 8 --inject stays.observations.parquet --stays stays.stays.parquet --part tune --out tune
+         itbwatch evaluate tune --budget 1 --out tuned
+         itbwatch evaluate test --overlay tuned/overlay.yaml --out tested
     """
     check_output(out)
+    if budget is not None and overlay is not None:
+        raise click.UsageError(
+            "--budget and --overlay: expected one of them; --budget makes an overlay of the rules as they are"
+        )
     settings = with_overlay(Settings() if config is None else load_settings(config), overlay)
     budgets = sorted({*BUDGETS, *([budget] if budget else [])})
     read = [read_cohort(folder) for folder in cohorts]
@@ -80,10 +99,16 @@ def command(
         done = evaluate(
             read, settings, budgets=budgets, peers=peers, without_models=ablation, workers=workers, seed=seed, told=told
         )
+        kept = None
+        if budget is not None:
+            unlaid = settings.model_copy(update={"overlay": None})
+            kept = keep_budget(read, unlaid, budget, workers=workers, seed=seed, told=told)
+            done.result["tuned"] = kept.result
     warnings = counted(fired_by_records(done.records, done.stays))
     shown = choose(done.stays, warnings, done.found, seed=seed)
     table = stays_table(done, {one.row: one.label for one in shown})
-    write(out, done.result, report_html(done, shown), table, done.records)
+    laid = kept.overlay if kept is not None else None
+    write(out, done.result, report_html(done, shown), table, done.records, laid)
     _print(done.result)
     click.echo(f"written to {out}")
 
@@ -137,6 +162,8 @@ def _print(result: Mapping[str, Any]) -> None:
             percent(row["before_organ_failure"]),
         )
     console.print(table)
+    if "tuned" in result:
+        _print_tuned(result["tuned"])
     if result["peers"]:
         budgets = [*result["budgets"], *(one["burden"] for one in result["against_peers"][:1])]
         table = _table(
@@ -151,6 +178,19 @@ def _print(result: Mapping[str, Any]) -> None:
             rows = (row for row in result["against_peers"] if row["verdict"] == verdict)
             named = ", ".join(f"{row['peer']} ({words(row['severity'])})" for row in rows)
             click.echo(f"at its own burden {said}: {named or 'none'}")
+
+
+def _print_tuned(tuned: Mapping[str, Any]) -> None:
+    if not tuned["keeps"]:
+        click.echo(
+            f"no threshold keeps {tuned['budget']:g} warnings per 100 patient-days: the closest makes {tuned['burden']:.2f}, "
+            "most of it by rules that no budget may silence"
+        )
+    found = {row["severity"]: row["found"] for row in overall(tuned["recall"], "warning")}
+    shares = ", ".join(f"{words(name)} {_short(found[name])} %" for name in SEVERITIES if name in found)
+    click.echo(f"overlay.yaml: {tuned['burden']:.2f} warnings per 100 patient-days, found {shares}")
+    for line in tuned["changes"] or ["nothing: the rules as they are keep it"]:
+        click.echo(f"  {line}")
 
 
 def _short(figure: Figure | None) -> str:

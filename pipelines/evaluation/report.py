@@ -37,6 +37,7 @@ def report_html(evaluation: Evaluation, shown: Sequence[Chosen]) -> str:
         + _section("What it costs", _burden(product))
         + _section("Look-alikes", _look_alikes(product))
         + _section("PPV and workload", _value(product))
+        + (_section("Tuned to a budget", _tuned(result["tuned"])) if "tuned" in result else "")
         + _section("Sensitivity against burden, with the peers", _curves(result))
         + _section("Delay from the first visible sign", _delays(product))
         + _section("The same burden, product against peers", _against(result))
@@ -152,6 +153,21 @@ def _value(product: Mapping[str, Any]) -> str:
     share = f"{100 * product['value'][0]['prevalence']:g} %" if product["value"] else "-"
     return _table(("tier", "PPV by stay, cohort as made", "warnings per course found", f"PPV where {share} of stays have one",
                    f"warnings per course found, {share}"), rows)  # fmt: skip
+
+
+def _tuned(tuned: Mapping[str, Any]) -> str:
+    kept = "keep" if tuned["keeps"] else "come closest to (nothing that was tried keeps it)"
+    changes = "".join(f"<li>{escape(line)}</li>" for line in tuned["changes"]) or "<li>none: the rules as they are</li>"
+    rows = [
+        (words(row["severity"]), percent(row["found"]), number(row["delay_hours"]))
+        for row in overall(tuned["recall"], "warning")
+    ]
+    return (
+        f"<p>overlay.yaml: the changes that {kept} {tuned['budget']:g} warnings per 100 patient-days on the stays without a "
+        f"course of this very cohort, where they make {tuned['burden']:.2f}. What is found with them is an expectation, not a "
+        f"measurement on other people.</p><ul>{changes}</ul>"
+        + _table(("severity", "expected to be found", "delay, h (median)"), rows)
+    )
 
 
 def _curves(result: Mapping[str, Any]) -> str:

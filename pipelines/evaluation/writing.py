@@ -1,4 +1,6 @@
-"""What an evaluation leaves behind: evaluation.json, report.html, stays.parquet and alerts.parquet, all or none."""
+"""What an evaluation leaves behind: evaluation.json, report.html, stays.parquet, alerts.parquet, and overlay.yaml where
+thresholds were tuned; all or none.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,13 @@ import polars as pl
 
 from detector.errors import ConfigError
 from detector.records import AlertRecord
+from detector.rules.overlay import Overlay
 from pipelines.evaluation.intervals import Figure
+from pipelines.overlay_files import write_overlay
 from pipelines.results import alerts_table
 
 RESULT, REPORT, STAYS, ALERTS = "evaluation.json", "report.html", "stays.parquet", "alerts.parquet"
+OVERLAY = "overlay.yaml"
 
 
 def check_output(out: Path) -> None:
@@ -27,14 +32,15 @@ def check_output(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError([f"{out}: is a file; expected a folder for the results, --out DIR"])
-    others = sorted({path.name for path in out.glob("*")} - {RESULT, REPORT, STAYS, ALERTS})
+    others = sorted({path.name for path in out.glob("*")} - {RESULT, REPORT, STAYS, ALERTS, OVERLAY})
     if others:
         raise ConfigError([f"{out}: holds {others[0]!r}; expected a new folder or an earlier evaluation's, --out DIR"])
 
 
 def write(
-    out: Path, result: Mapping[str, Any], report: str, stays: pl.DataFrame, records: Iterable[AlertRecord]
-) -> None:
+    out: Path, result: Mapping[str, Any], report: str, stays: pl.DataFrame, records: Iterable[AlertRecord],
+    overlay: Overlay | None = None,
+) -> None:  # fmt: skip
     """Write the files beside ``out`` and move them there as one folder; a failure leaves nothing behind."""
     out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
@@ -44,6 +50,8 @@ def write(
         (part / REPORT).write_text(report, encoding="utf-8")
         stays.write_parquet(part / STAYS)
         alerts_table(records).write_parquet(part / ALERTS)
+        if overlay is not None:
+            write_overlay(part / OVERLAY, overlay)
         if out.exists():
             out.rename(old)
         part.rename(out)

@@ -13,6 +13,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines.evaluation.cohort import read_cohort
+from pipelines.evaluation.truth import stays_of
+from pipelines.evaluation.tuning import burden_of
+from pipelines.replay import replay
+from pipelines.settings import Settings
+from pipelines.settings_file import with_overlay
+
 
 def itbwatch(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines", *map(str, words)]
@@ -38,7 +45,7 @@ def test_the_folder_holds_figures_report_stays_and_alerts(evaluated: tuple[Path,
     out, said = evaluated
     result = json.loads((out / "evaluation.json").read_bytes())
 
-    assert {"evaluation.json", "report.html", "stays.parquet", "alerts.parquet"} == {
+    assert {"evaluation.json", "report.html", "stays.parquet", "alerts.parquet", "overlay.yaml"} == {
         path.name for path in out.iterdir()
     }
     assert [1, 2, 3, 5] == result["budgets"]
@@ -46,6 +53,22 @@ def test_the_folder_holds_figures_report_stays_and_alerts(evaluated: tuple[Path,
     assert {"value", "low", "high", "hits", "of"} == result["product"]["recall"][0]["found"].keys()
     assert "synthetic courses" in said
     assert "NEWS2" in said
+
+
+@pytest.mark.slow
+def test_replayed_under_the_overlay_the_product_makes_the_burden_that_was_promised(
+    evaluated: tuple[Path, str], cohort_folder: Path
+) -> None:
+    out, said = evaluated
+    tuned = json.loads((out / "evaluation.json").read_bytes())["tuned"]
+    cohort = read_cohort(cohort_folder)
+
+    settings = with_overlay(Settings(), out / "overlay.yaml")
+    records = replay(cohort.dataset, settings).records
+
+    assert tuned["burden"] == burden_of(records, stays_of(cohort.truth))
+    assert tuned["keeps"] == (tuned["burden"] <= 2)
+    assert "overlay.yaml:" in said
 
 
 @pytest.mark.slow
