@@ -18,14 +18,14 @@ Fuse = Callable[..., Verdicts]
 def fused(plan: Plan) -> Fuse:
     """The verdicts when exactly these answers are true (or unknown), every other one is false and the gate is open.
 
-    ``axis`` = a withdrawal axis was true in the 48 h before, so that G-5, G-6 and G-7 cap nothing.
+    ``axis`` = a withdrawal axis was true in the 48 h before, so that no guard caps anything.
     """
 
     def verdicts(
         *true: str, unknown: tuple[str, ...] = (), gate: int = TRUE, axis: bool = True, open_: bool = False
     ) -> Verdicts:
         found = {asked.id: Found(FALSE) for asked in (*plan.book.asked, *plan.book.late)} | {"CTX-01": Found(gate)}
-        found |= {name: Found(TRUE) for name in (*true, *(("G-5.unless", "G-6.unless", "G-7.unless") if axis else ()))}
+        found |= {name: Found(TRUE) for name in (*true, *((cap.unless for cap in plan.book.caps) if axis else ()))}
         found |= {name: Found(UNKNOWN) for name in unknown}
         assert set(found) == {asked.id for asked in (*plan.book.asked, *plan.book.late)}
         return fuse(plan.book, found, withdrawal_open=open_)
