@@ -16,6 +16,7 @@ from models.personal import PersonalBaseline
 from models.quarantine import GuardedLearner
 from pipelines.model_files import columns_of, manifest_of
 from pipelines.settings import Settings
+from pipelines.settings_file import named, read_settings, with_overlay
 from pipelines.yaml_files import read_yaml
 
 CATALOGUE = Path(detector.__file__).parent / "catalogue"
@@ -60,6 +61,25 @@ def overlay_of(settings: Settings) -> Overlay | None:
         return None
     _, rules = read_catalogue(catalogue_of(settings))
     return read_overlay(read_yaml(Path(settings.overlay)), settings.overlay, rules)
+
+
+def load_site(config: Path | None, overlay: Path | None = None) -> tuple[Settings, Plan]:
+    """The settings of a site and the plan that they lead to, so that a user hears of every mistake at once.
+
+    ``config`` None = the defaults; ``overlay`` None = that of the settings.
+
+    Raises:
+        ConfigError: with every mistake of every file.
+    """
+    settings, problems = (Settings(), []) if config is None else read_settings(config)
+    settings = with_overlay(settings, overlay)
+    try:
+        plan = load_plan(settings)
+    except ConfigError as error:
+        problems += named(config, error.problems) if config is not None else error.problems
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return settings, plan
 
 
 def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
@@ -124,11 +144,15 @@ def plan_from_files(
         ConfigError: with every mistake of every file.
     """
     signals, rules = read_catalogue(folder)
+    problems: list[str] = []
     if overlay is not None:
-        rules = overlaid(rules, read_overlay(read_yaml(overlay), str(overlay), rules))
+        try:
+            rules = overlaid(rules, read_overlay(read_yaml(overlay), str(overlay), rules))
+        except ConfigError as error:
+            problems, overlay = [*error.problems], None
     features = columns_of(build_catalogue(signals, "signals.yaml")) if models is not None else ()
     try:
-        return build_plan(
+        plan = build_plan(
             signals,
             rules,
             identity_key=identity_key,
@@ -140,7 +164,10 @@ def plan_from_files(
             learner=GuardedLearner(PersonalBaseline()) if models is not None else None,
         )
     except ConfigError as error:
-        raise ConfigError([*_under(overlay), *error.problems]) from error
+        raise ConfigError([*problems, *_under(overlay), *error.problems]) from error
+    if problems:
+        raise ConfigError(problems)
+    return plan
 
 
 def _under(overlay: Path | None) -> Iterator[str]:

@@ -16,7 +16,6 @@ from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
 from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
-from pipelines.plan_files import load_plan
 from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.sources import Owner, Source
@@ -34,7 +33,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - to know them
 
 @contextmanager
 def running(
-    settings: Settings, *, board: Board | None = None, notice: str = "", restore_models: bool = False
+    settings: Settings, plan: Plan, *, board: Board | None = None, notice: str = "", restore_models: bool = False
 ) -> Iterator[tuple[Service, str]]:
     """A service ready to ``run``, and the address of its page, which is served until the block ends.
 
@@ -42,11 +41,10 @@ def running(
     ``restore_models`` takes back the models that were kept out.
 
     Raises:
-        ConfigError: a file of the configuration, catalogue or rules is wrong, or the topics do not fit.
+        ConfigError: a file that the settings name cannot be used, or the topics do not fit.
         StoreError: the store cannot be opened.
         SourceError: no broker answers, or the port of ``http`` is taken.
     """
-    plan = load_plan(settings)
     with ExitStack() as open_now:
         store = Store(settings.store)
         open_now.callback(store.close)

@@ -45,12 +45,15 @@ def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa:
         click.echo(f"{config}: read")
     except ConfigError as error:
         problems += error.problems
+    examples: dict[str, Sequence[Any]] = {}
     try:
-        shipped = settings.model_copy(update={"overlay": None})
-        plan, examples = _plan(shipped)
+        plan, examples = _plan(settings.model_copy(update={"overlay": None}))
         for rule, written in examples.items():
             problems += run_examples(plan, rule, written)
         _show(plan, examples)
+    except ConfigError as error:
+        problems += named(config, error.problems)
+    try:
         laid = overlay_of(settings)
         if laid is not None:
             _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 from detector.clock import HOUR, from_datetime, to_datetime
 from detector.records import SEVERITIES
+from pipelines.plan_files import load_plan
 from pipelines.running import running, stopped_by_signals
 from pipelines.settings import File, Http, Poll, Settings
 from pipelines.settings import Store as StoreSettings
@@ -55,7 +56,10 @@ def command(*, speed: float, seconds: float | None, port: int | None) -> None:
         settings = _settings(Path(folder), port)
         board = Board(settings.identity_key())
         feeder = Feeder(Path(settings.file.path), events(DEMO_WARD, START, SIMULATED_HOURS, SEED), speed)
-        with running(settings, board=board, notice=NOTICE) as (service, url), stopped_by_signals(service):
+        with (
+            running(settings, load_plan(settings), board=board, notice=NOTICE) as (service, url),
+            stopped_by_signals(service),
+        ):
             if seconds is not None:
                 end = threading.Timer(seconds, service.stop)
                 end.daemon = True

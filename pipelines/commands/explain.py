@@ -25,11 +25,10 @@ from pipelines.formats.times import parse_time
 from pipelines.model_files import open_each
 from pipelines.outages import ModelEvent, outages
 from pipelines.outages import encode as encode_model
-from pipelines.plan_files import load_plan
+from pipelines.plan_files import load_site
 from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
 from pipelines.settings import Settings
-from pipelines.settings_file import load_settings, with_overlay
 from pipelines.store import Store
 
 EVENTS, RECORDS, README = "events.ndjson", "records.ndjson", "README.md"
@@ -60,10 +59,9 @@ def command(alert_id: str, sequence: int | None, export: Path | None, config: Pa
       why/records.ndjson   the records that `itbwatch replay why/events.ndjson --out OUT` gives
       why/README.md        how to run it
     """
-    settings = with_overlay(load_settings(config), overlay)
+    settings, plan = load_site(config, overlay)
     stored, journals, out = _kept(settings, alert_id)
     record = _asked(stored, sequence)
-    plan = load_plan(settings)
     upto = parse_time(stored[-1].at)
     again = Again()
     models = open_each(settings, plan)

@@ -18,12 +18,10 @@ from rich.text import Text
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.exports import EXPORTS, exporter
-from pipelines.plan_files import load_plan
+from pipelines.plan_files import load_site
 from pipelines.replay import replay
 from pipelines.report import report_html
 from pipelines.results import check_output, summarise, write
-from pipelines.settings import Settings
-from pipelines.settings_file import load_settings, with_overlay
 
 
 @click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")
@@ -59,8 +57,7 @@ def command(
     if engine == "spark":
         raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
     check_output(out)
-    settings = with_overlay(Settings() if config is None else load_settings(config), overlay)
-    plan = load_plan(settings)
+    settings, plan = load_site(config, overlay)
     started = time.perf_counter()
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
     with _progress(len(dataset)) as advance:

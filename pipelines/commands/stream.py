@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from pipelines import logs
+from pipelines.plan_files import load_site
 from pipelines.running import running, stopped_by_signals
-from pipelines.settings_file import load_settings, with_overlay
 
 
 @click.command("stream", short_help="The service: events in, alerts, metrics and board out.")
@@ -28,8 +28,8 @@ def command(config: Path, *, overlay: Path | None, restore_models: bool) -> None
     itbwatch stream              run; SIGTERM or Ctrl-C finishes the batch and exits 0
     itbwatch stream --restore-models    where a model was kept out (itbwatch_model_quarantined) and the cause is mended
     """
-    settings = with_overlay(load_settings(config), overlay)
+    settings, plan = load_site(config, overlay)
     logs.configure(settings.logging.level)
-    with running(settings, restore_models=restore_models) as (service, url), stopped_by_signals(service):
+    with running(settings, plan, restore_models=restore_models) as (service, url), stopped_by_signals(service):
         click.echo(f"itbwatch: watching; page and metrics at {url}", err=True)
         service.run()

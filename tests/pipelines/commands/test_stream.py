@@ -277,6 +277,7 @@ def test_an_outage_of_the_broker_shows_and_is_survived(new_broker, config, ward,
     ("text", "code", "said"),
     [
         ("sorce: file", 2, "did you mean 'source'?"),
+        ("code_map: {X1: {signal: cck}}", 2, "config.yaml $.code_map.X1"),
         ("source: file\nstore: {path: /no/such/folder/x}", 74, "cannot be opened"),
     ],
 )
@@ -289,6 +290,17 @@ def test_a_stream_that_cannot_start_says_why_in_a_line_and_exits_with_its_code(t
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert 1 == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("words", [("check",), ("stream",), ("explain", "a"), ("replay", "no.csv", "--out", "out")])
+def test_mistakes_of_settings_codes_and_rules_are_told_in_one_go(tmp_path, words):
+    config = tmp_path / "site.yaml"
+    config.write_text("sorce: file\ncode_map: {X1: {signal: cck}}\noverlay: none.yaml\n")
+    done = finished(*words, "--config", config)
+
+    assert 2 == done.returncode
+    for said in ("$.sorce", "$.code_map.X1", "none.yaml"):
+        assert said in done.stderr
 
 
 @pytest.mark.parametrize("name", ["stream", "publish", "ack", "redrive"])
