@@ -61,8 +61,8 @@ class Collector:
         self._others: list[Placed] = []
         self._rows: Counter[str] = Counter()
         self._first: dict[str, int] = {}
-        self._observed = _Kept(OBSERVATION_COLUMNS)
-        self._context = _Kept(CONTEXT_COLUMNS)
+        self._observed = Kept(OBSERVATION_COLUMNS)
+        self._context = Kept(CONTEXT_COLUMNS)
 
     def rows(self, table: Table, items: tuple[str, frozenset[str]], topic: str = "observations") -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
         """The rows of a table with one of these items; how many had another one is counted."""
@@ -224,7 +224,7 @@ class Collector:
         return table.with_columns(reason=reason, stay_id=pl.col("found")).drop("number", "found")
 
 
-class _Kept:
+class Kept:
     """Rows of one kind: in memory, until they are too many."""
 
     def __init__(self, columns: dict[str, type[pl.DataType]]) -> None:

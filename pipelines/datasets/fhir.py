@@ -20,7 +20,8 @@ import polars as pl
 from msgspec import structs
 
 from detector.errors import ConfigError, InputError
-from detector.events import Encounter, Observation, PatientEvent, Position, TimeMoved
+from detector.events import Context, Encounter, Observation, PatientEvent, Position, TimeMoved
+from pipelines.collecting import Kept
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, Placed, existing
 from pipelines.datasets.canonical import add_stays_and_context
 from pipelines.formats import NOTHING, Decode, Site, decoder
@@ -28,14 +29,15 @@ from pipelines.formats.fhir.encounters import age_years, sex
 from pipelines.formats.fhir.resources import BUNDLE, DECODERS, ENTRY, KIND, Patient
 from pipelines.plan_files import load_catalogue
 from pipelines.settings import Settings
+from pipelines.spill import CONTEXT_COLUMNS, SpilledDataset, numbered_context, placed_context
 from pipelines.tables import kind_of
 
 LINES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 WHOLE = (".json", ".json.gz")
 LARGEST = 64 << 20  # bytes of one line, or of a Bundle: decoded it takes a few times as much
-ROWS_AT_ONCE = 50_000  # observations held as objects before they become columns
+ROWS_AT_ONCE = 50_000  # held as objects before they become columns
 
-_FIELDS = tuple(OBSERVATION_COLUMNS)[:-2]
+_OBSERVED, _TREATED = tuple(OBSERVATION_COLUMNS)[:-2], tuple(CONTEXT_COLUMNS)[:-2]
 
 Read = Callable[[Sequence[Path], Path | None, Path | None], Dataset]
 
@@ -71,8 +73,7 @@ def _read(decode: Decode, inputs: Sequence[Path], stays: Path | None, context: P
     if not found.events:
         said = ", ".join(f"{reason} {count}" for (_, reason), count in found.rejected.most_common(5)) or "no records"
         raise InputRefused(f"{files[0]}: nothing in the inputs is an event ({said}); expected FHIR R4 as JSON")
-    dataset = Dataset(tuple(path.name for path in files), found.observations(), found.described(), found.rejected)
-    return add_stays_and_context(dataset, stays, context)
+    return add_stays_and_context(found.dataset(tuple(path.name for path in files)), stays, context)
 
 
 def _files(path: Path) -> list[Path]:
@@ -86,15 +87,18 @@ def _files(path: Path) -> list[Path]:
 
 
 class _Found:
-    """What was read so far; observations become columns as soon as they are many."""
+    """What was read so far; observations and treatments become columns as soon as they are many, and go to disk then."""
 
     def __init__(self) -> None:
         self.rejected: Counter[tuple[str, str]] = Counter()
         self.events = 0
-        self._tables = [pl.DataFrame(schema=OBSERVATION_COLUMNS)]
-        self._rows: list[tuple[object, ...]] = []
+        self._observed, self._treated = Kept(OBSERVATION_COLUMNS), Kept(CONTEXT_COLUMNS)
+        self._observations: list[tuple[object, ...]] = []
+        self._treatments: list[tuple[object, ...]] = []
         self._others: list[Placed] = []
         self._patients: dict[str, Patient] = {}
+        self._rows: Counter[str] = Counter()
+        self._first: dict[str, int] = {}
 
     def person(self, patient: Patient) -> None:
         if patient.id:
@@ -102,20 +106,27 @@ class _Found:
 
     def add(self, event: PatientEvent, file: int, row: int) -> None:
         self.events += 1
-        if not isinstance(event, Observation):
+        if isinstance(event, Observation):
+            self._observations.append((*(getattr(event, name) for name in _OBSERVED), file, row))
+        elif isinstance(event, Context) and event.dose is None:
+            self._treatments.append((*(getattr(event, name) for name in _TREATED), file, row))
+        else:
             self._others.append(((event.available_at, RANK[type(event)], file, row), event))
             return
-        self._rows.append((*(getattr(event, name) for name in _FIELDS), file, row))
-        if len(self._rows) >= ROWS_AT_ONCE:
+        self._rows[event.patient_id] += 1
+        self._first[event.patient_id] = min(event.available_at, self._first.get(event.patient_id, event.available_at))
+        if len(self._observations) + len(self._treatments) >= ROWS_AT_ONCE:
             self._to_columns()
 
-    def observations(self) -> pl.DataFrame:
+    def dataset(self, files: tuple[str, ...]) -> Dataset:
+        """Everything, every admission with the age and sex of its patient where they are known."""
         self._to_columns()
-        return pl.concat(self._tables)
-
-    def described(self) -> list[Placed]:
-        """The other events, every admission with the age and sex of its patient where they are known."""
-        return [(place, self._described(event)) for place, event in self._others]
+        others = [(place, self._described(event)) for place, event in self._others]
+        if self._observed.spill is None and self._treated.spill is None:
+            others += placed_context(numbered_context(self._treated.table()), files)
+            return Dataset(files, self._observed.table(), others, self.rejected)
+        spills = (self._observed.close(), self._treated.close())
+        return SpilledDataset(files, *spills, others, self.rejected, self._rows, self._first, lambda table: table, [])
 
     def _described(self, event: PatientEvent) -> PatientEvent:
         patient = self._patients.get(event.patient_id) if isinstance(event, Encounter) else None
@@ -124,8 +135,9 @@ class _Found:
         return structs.replace(event, age_years=age_years(patient, event.at), sex=sex(patient))
 
     def _to_columns(self) -> None:
-        self._tables.append(pl.DataFrame(self._rows, schema=OBSERVATION_COLUMNS, orient="row"))
-        self._rows = []
+        self._observed.add(pl.DataFrame(self._observations, schema=OBSERVATION_COLUMNS, orient="row"))
+        self._treated.add(pl.DataFrame(self._treatments, schema=CONTEXT_COLUMNS, orient="row"))
+        self._observations, self._treatments = [], []
 
 
 def _take_file(found: _Found, decode: Decode, path: Path, file: int) -> None:

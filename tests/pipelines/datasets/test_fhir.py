@@ -8,9 +8,11 @@ import pytest
 
 from detector.errors import ConfigError
 from detector.events import Encounter, Observation
-from pipelines.dataset import Dataset, InputRefused
+from pipelines import collecting
+from pipelines.dataset import Dataset, InputRefused, declare_pumps
 from pipelines.datasets import FORMATS, fhir, open_dataset
 from pipelines.settings import Settings, SiteCode
+from pipelines.spill import SpilledDataset
 from tests.pipelines.formats.fhir_resources import AT_MS, LATER, LATER_MS, bundle, concept, observation, raw
 
 
@@ -102,3 +104,25 @@ def test_an_empty_folder_and_a_file_that_is_not_there_are_mistakes_of_the_comman
     for path in (tmp_path, tmp_path / "none.ndjson"):
         with pytest.raises(ConfigError):
             opened(path)
+
+
+def test_a_set_too_large_for_memory_gives_the_same_events(tmp_path: Path, monkeypatch) -> None:
+    drug = {"resourceType": "MedicationAdministration", "id": "m", "status": "completed", "subject": {"reference": "Patient/p"},
+            "medicationCodeableConcept": {"text": "Norepinephrine"}, "effectiveDateTime": LATER}  # fmt: skip
+    oral = drug | {"medicationCodeableConcept": {"text": "baclofen tablet"}}
+    results = [observation(id=f"o{n}", subject={"reference": f"Patient/{n % 7}"}) for n in range(40)]
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(lines(*results, drug, oral, ENCOUNTER, PATIENT))
+    in_memory = opened(path)
+    monkeypatch.setattr(fhir, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(collecting, "ROWS_IN_MEMORY", 20)
+    on_disk = opened(path)
+
+    assert isinstance(on_disk, SpilledDataset)
+    assert not isinstance(in_memory, SpilledDataset)
+    assert len(in_memory) == len(on_disk) == 44
+    assert dict(in_memory.by_patient()) == dict(on_disk.by_patient())
+    assert sorted(map(repr, in_memory.in_order())) == sorted(map(repr, on_disk.in_order()))
+    for dataset in (in_memory, on_disk):
+        declare_pumps(dataset, "none")
+    assert dict(in_memory.by_patient()) == dict(on_disk.by_patient())
