@@ -1,14 +1,17 @@
 """From raw records to events."""
 
+from detector.catalogue.signals import build_catalogue
 from detector.clock import DAY, HOUR
 from detector.events import Acknowledgement, Encounter, Merged, Observation, TimeMoved
 from pipelines.formats import Decoded, Unread
 from pipelines.formats.canonical import encode
 from pipelines.horizon import Horizon
-from pipelines.intake import TakenIn, take_in
-from pipelines.settings import Limits
+from pipelines.intake import TakenIn, decoders, take_in
+from pipelines.plan_files import CATALOGUE, read_catalogue
+from pipelines.settings import Limits, Settings
 from pipelines.sources import RawRecord
 from pipelines.store import Work
+from tests.pipelines.formats.fhir_resources import AT_MS, bundle, fhir, observation, raw
 
 NO_HORIZON = Horizon("stream", 0)
 
@@ -127,3 +130,30 @@ def test_a_handover_is_taken_whatever_its_time() -> None:
     raw = RawRecord("merges", "itb.merges", 0, 0, 1, DAY, b"p", encode(merged))
 
     assert 1 == len(take_in([raw], Work(0, {}, {}), Limits(), lambda _: set(), {}, horizon).usable)
+
+
+def test_a_bundle_of_two_patients_gives_the_events_of_its_key_and_is_kept_for_the_other() -> None:
+    work = Work(0, {}, {})
+    value = raw(
+        bundle(observation(), observation(id="o2", subject={"reference": "Patient/q"}), {"resourceType": "Basic"})
+    )
+    record = RawRecord("observations", "icu.observations", 3, 7, 8, 1_900_000_000_000, b"p", value)
+    taken = take_in([record], work, Limits(), lambda _: set(), {"observations": fhir()}, NO_HORIZON)
+
+    assert ["o1"] == [event.observation_id for _, event in taken.usable if isinstance(event, Observation)]
+    assert ["key_mismatch", "unread_type"] == [reason for _, reason in taken.rejected]
+    assert [("key_mismatch", value)] == [(letter.reason, letter.value) for letter in work.deadletters]
+
+
+def test_the_settings_say_which_topic_or_file_is_read_by_which_decoder() -> None:
+    catalogue = build_catalogue(read_catalogue(CATALOGUE)[0], "signals.yaml")
+    kafka = Settings.model_validate({"kafka": {"formats": {"observations": "fhir"}}, "timezone": "Europe/Berlin"})
+    file = Settings.model_validate({"source": "file", "file": {"format": "fhir"}})
+    local = raw(observation(effectiveDateTime="2026-03-01T08:05:00"))
+
+    assert {"observations"} == set(decoders(kafka, catalogue))
+    assert {None} == set(decoders(file, catalogue))
+    assert {} == decoders(Settings(), catalogue)
+    (event,) = decoders(kafka, catalogue)["observations"](local).events
+    assert isinstance(event, Observation)
+    assert AT_MS == event.effective_at

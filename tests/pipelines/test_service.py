@@ -501,3 +501,30 @@ def test_most_records_from_the_future_mean_that_it_is_our_clock_and_none_is_refu
         assert [] == list(made.store.deadletters())
         assert len(ward) == len(made._metrics.calls["remarked"])
     assert replayed(ward) == published(settings)
+
+
+def test_a_record_of_which_a_part_was_refused_is_redriven_and_changes_nothing_but_what_was_mended(settings):
+    fever = {"resourceType": "Observation", "id": "o1", "status": "final", "subject": {"reference": "Patient/P-1"},
+             "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]}, "effectiveDateTime": rfc3339(START),
+             "valueQuantity": {"value": 42.5, "unit": "Cel"}}  # fmt: skip
+    odd = fever | {"id": "o2", "valueQuantity": {"value": 42.0, "unit": "blue"}}
+    whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": fever}, {"resource": odd}]}
+    read = settings.model_copy(update={"file": settings.file.model_copy(update={"format": "fhir"})})
+    write(read, json.dumps(whole).encode())
+    told = Counted()
+    with service(read, told) as made:
+        drain(made)
+        letters = list(made.store.deadletters())
+    before = published(read)
+
+    assert ["unknown_unit"] == [letter.reason for letter in letters]
+    assert json.loads(letters[0].value) == whole
+    assert before
+    with EventWriter(read) as writer:
+        writer.redrive(letters[0])
+    with service(read, told) as made:
+        drain(made)
+
+        assert ["unknown_unit"] == [letter.reason for letter in made.store.deadletters()], "the old letter is done with"
+    assert before == published(read)
+    assert [("unknown_unit",)] * 2 == told.calls["dead_letter"]
