@@ -53,10 +53,6 @@ class Deciding:
         self._begin(patient, step.at)
         if step.corrected:
             patient.corrected |= step.corrected
-        if step.acknowledgement is not None:
-            patient.acks = (*patient.acks, step.acknowledgement)
-            if all(e.alert_id != step.acknowledgement.alert_id or e.resolved for e in patient.episodes.values()):
-                self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
         patient.ended = step.closed or patient.ended
         if step.stay is not None and patient.ended is not None:
             # open again in this very instant: after a discharge as if superseded, whatever came first; what silence
@@ -66,6 +62,10 @@ class Deciding:
             patient.ended = None
         if step.moved_in:
             self._move_in(patient, step)
+        for given in step.acknowledgements:
+            patient.acks = (*patient.acks, given)
+            if all(e.alert_id != given.alert_id or e.resolved for e in patient.episodes.values()):
+                self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
         if step.leaving is not None:
             self.merges.append(handover(patient, step.leaving))
         self._decide(patient, self.verdicts(patient, step), step.at)

@@ -20,7 +20,7 @@ from detector.errors import StateError
 from detector.events import EARLIEST, Acknowledgement, Observation
 from detector.forgetting import summarise
 from detector.hours import Hour
-from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Version
+from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Told, Version
 from detector.reading import Meta, Reading
 from detector.scoring import Score
 
@@ -68,13 +68,14 @@ class Head(Struct, frozen=True, array_like=True):
     learned_at: int = 0
     score_due: int = NEVER
     scores: dict[str, tuple[int, Score]] = {}
+    told: Told | None = None
 
 
 _PLAIN = (
     "patient_id", "anchor", "now", "instant", "next_hour", "stay", "closed", "newest_observation_at", "pump", "context",
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
-    "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores",
+    "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores", "told",
 )  # fmt: skip
 
 
@@ -103,6 +104,8 @@ def decode_head(head: bytes) -> Patient:
     patient = Patient(stored.patient_id, stored.anchor)
     for name in _PLAIN:
         setattr(patient, name, getattr(stored, name))
+    if stored.told is None:  # stored before it was kept
+        patient.told = Told(patient.stay, patient.silent_stay, patient.closed)
     patient.corrected = frozenset(stored.corrected)
     return patient
 

@@ -102,20 +102,14 @@ class Fold:
         event, unusable = stays.unusable(self.catalogue, event)
         for why in unusable:
             self.ledger.add("events_ignored_total", "encounter", why)
-        ignored: str | None
-        superseded = False
-        if event.event == "admitted":
-            ignored, superseded = stays.admit(patient, event)
-        elif event.event == "transferred":
-            ignored = stays.transfer(patient, event)
-        else:
-            ignored = stays.discharge(patient, event)
+        was_open = patient.stay is not None
+        ignored, superseded = stays.encounter(patient, event)
         if superseded:
             self.ledger.add("stays_closed_total", "superseded")
         if ignored is not None:
             self.ledger.add("events_ignored_total", "encounter", ignored)
             return NOTHING, None
-        return STAY, "discharged" if event.event == "discharged" else None
+        return STAY, "discharged" if was_open and patient.stay is None else None
 
     @staticmethod
     def clock_is_off(ahead: tuple[int, int]) -> bool:
@@ -163,7 +157,6 @@ class Fold:
 
     @staticmethod
     def _said(patient: Patient, available_at: int, what: str) -> frozenset[str]:
-        if patient.stay is not None:
-            patient.stay = stays.touched(patient.stay, available_at)
+        stays.touch(patient, available_at)
         refresh_facts(patient)
         return frozenset({what})

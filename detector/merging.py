@@ -17,10 +17,11 @@ from detector.clock import NEVER
 from detector.encoding import decode_head, encode_head, full, replay_log
 from detector.episode import Episode
 from detector.errors import InputError, StateError
+from detector.events import Acknowledgement
 from detector.facts import add_context, add_pump, refresh_facts
 from detector.patient import MOST_STARTS, Memo, Patient
 from detector.records import MergeOut
-from detector.stays import completed
+from detector.stays import begin_anew, gain
 
 if TYPE_CHECKING:
     from detector.events import Merged
@@ -36,7 +37,8 @@ STORE_WHOLE = 1 << 30
 class Handover(Struct, frozen=True, array_like=True):
     """The picture of a patient id as pass 1 left it, and its open episodes as pass 2 found them.
 
-    ``merged_at`` is when the id that hands over was merged away, ``via`` every id this came through.
+    ``merged_at`` is when the id that hands over was merged away, ``via`` every id this came through, ``answers`` are
+    acknowledgements that came for it since: the alerts they speak of live here now.
     """
 
     head: bytes
@@ -44,6 +46,7 @@ class Handover(Struct, frozen=True, array_like=True):
     episodes: dict[str, Episode]
     merged_at: int
     via: tuple[str, ...]
+    answers: tuple[Acknowledgement, ...] = ()
 
 
 class Leaving(Struct, frozen=True):
@@ -55,20 +58,25 @@ class Leaving(Struct, frozen=True):
     readings: bytes
     merged_at: int
     via: tuple[str, ...]
+    answers: tuple[Acknowledgement, ...]
 
 
-def leaving(patient: Patient, available_at: int, via: tuple[str, ...] = ()) -> Leaving:
+def leaving(
+    patient: Patient, available_at: int, via: tuple[str, ...] = (), answers: tuple[Acknowledgement, ...] = ()
+) -> Leaving:
     """Take everything out of a patient that was merged away; the sign to the surviving id stays."""
     assert patient.merged_into is not None
     path = (*via, patient.patient_id)
     left = Leaving(
-        patient.merged_into, available_at, encode_head(patient), full(patient), patient.merged_at, path
+        patient.merged_into, available_at, encode_head(patient), full(patient), patient.merged_at, path,
+        answers,
     )  # fmt: skip
     patient.series, patient.versions, patient.suspects = {}, {}, {}
     patient.pump, patient.context, patient.running, patient.next_fact = [], [], {}, NEVER
     patient.memory, patient.memory_base = {}, {}
     patient.learned, patient.features = {}, {}
     patient.stay = patient.silent_stay = None
+    begin_anew(patient)
     patient.unsaved, patient.saved_segments = [], STORE_WHOLE
     return left
 
@@ -76,16 +84,19 @@ def leaving(patient: Patient, available_at: int, via: tuple[str, ...] = ()) -> L
 def handover(patient: Patient, left: Leaving) -> MergeOut:
     """What the surviving id gets: the picture, and the episodes that are open now."""
     living = {key: episode for key, episode in patient.episodes.items() if not episode.resolved}
-    payload = msgspec.msgpack.encode(Handover(left.head, left.readings, living, left.merged_at, left.via))
+    payload = msgspec.msgpack.encode(Handover(left.head, left.readings, living, left.merged_at, left.via, left.answers))
     return MergeOut(left.into, patient.patient_id, left.available_at, payload)
 
 
 class Absorbed(Struct, frozen=True):
-    """What a handover brought: what changed, the open episodes that move here, and the ids it came through."""
+    """What a handover brought: what changed, the open episodes that move here, the ids it came through, and answers to
+    alerts.
+    """
 
     changed: frozenset[str] = frozenset()
     episodes: dict[str, Episode] = {}
     via: tuple[str, ...] = ()
+    answers: tuple[Acknowledgement, ...] = ()
 
 
 def absorb(folding: Fold, patient: Patient, event: Merged) -> Absorbed:
@@ -128,8 +139,10 @@ def absorb(folding: Fold, patient: Patient, event: Merged) -> Absorbed:
         for rule, theirs in other.memory.items():
             memory[rule] = _joined(memory.get(rule), theirs._replace(ended=theirs.ended or patient.now))
     if other.stay is not None:
-        patient.stay = other.stay if patient.stay is None else completed(patient.stay, other.stay)
-    return Absorbed(frozenset(changed | {"pump", "context", "stay", "suspects"}), handed.episodes, handed.via)
+        gain(patient, other.stay)
+    return Absorbed(
+        frozenset(changed | {"pump", "context", "stay", "suspects"}), handed.episodes, handed.via, handed.answers
+    )
 
 
 def _readings(folding: Fold, patient: Patient, other: Patient) -> set[str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
-from detector.events import EARLIEST, Acknowledgement, Condition, Observation
+from detector.events import EARLIEST, Acknowledgement, Condition, Encounter, Observation
 from detector.rules.truth import Found
 from detector.scoring import Learned, Score
 from detector.verdict import NOTHING as NOTHING_SAID
@@ -47,6 +47,33 @@ class Stay(Struct, frozen=True):
     reopened_after: int = EARLIEST
     admitted_at: int | None = None
     said: dict[str, tuple[int, str]] = {}
+
+
+class Seen(NamedTuple):
+    """What the observations of one instant say of one stay: the earliest and the newest time they speak of, and when
+    the newest of them became known. ``stay_id`` None = they name no stay.
+    """
+
+    stay_id: str | None
+    first_at: int
+    last_at: int
+    newest_at: int
+
+
+class Told(NamedTuple):
+    """What was said of a patient's stays in one instant, and first what was known of them when it began.
+
+    ``gained`` are stays of ids that were merged into this one, ``touched_at`` is when a pump or a treatment was newest
+    heard of (``EARLIEST`` = not in this instant).
+    """
+
+    stay: Stay | None
+    silent_stay: Stay | None
+    closed: dict[str, int]
+    encounters: tuple[Encounter, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    gained: tuple[Stay, ...] = ()
+    touched_at: int = EARLIEST
 
 
 class PumpFact(NamedTuple):
@@ -139,6 +166,7 @@ class Patient:
         "stay",
         "suspects",
         "timer",
+        "told",
         "true_rules",
         "unmatched",
         "unsaved",
@@ -156,7 +184,8 @@ class Patient:
         self.next_hour = self.anchor + HOUR
         self.stay: Stay | None = None
         self.silent_stay: Stay | None = None
-        self.closed: dict[str, int] = {}
+        self.closed: dict[str, int] = {}  # never changed in place: ``told`` may still hold it
+        self.told = Told(None, None, self.closed)
         self.absorbed: dict[str, int] = {}
         self.merged_into: str | None = None
         self.merged_at = EARLIEST
@@ -203,9 +232,10 @@ class Patient:
         self.saved_segments = 0
 
     def forget_answers(self) -> None:
-        """Nothing is asked while no stay is open."""
+        """Nothing is asked while no stay is open. A row of this very minute stays due: a stay may open again in it."""
         self.found, self.untils = {}, []
-        self.asked_due = self.due = self.score_due = NEVER
+        self.asked_due = self.due = NEVER
+        self.score_due = self.score_due if self.score_due <= self.now else NEVER
         self.true_rules = 0
         self.looked = ("unknown", (), False)
 
@@ -222,4 +252,7 @@ class Patient:
             self.memory_base = self.memory
             self.ahead_base = self.ahead
             self.unmatched = ()
+            self.told = Told(self.stay, self.silent_stay, self.closed)
+            if self.stay is None:
+                self.score_due = NEVER
         self.now = max(self.now, now)

@@ -20,7 +20,7 @@ from detector.rules.happenings import pump_status
 from detector.rules.truth import TRUE
 from detector.rules.view import View
 from detector.scoring import FeatureRow
-from detector.stays import close
+from detector.stays import begin_anew, close
 from detector.steps import Step, Suspect
 
 
@@ -39,7 +39,7 @@ class Picture:
 
     def advance(self, patient: Patient, upto: int) -> None:
         """Let time pass for a patient: visit each whole minute up to ``upto`` at which an answer could change."""
-        if patient.score_due <= patient.now <= upto:
+        if patient.now <= upto and (patient.score_due <= patient.now or _is_silent(patient)):
             self._look(patient, set(), None)  # every record of that minute is folded now
         while patient.due <= upto:
             at = minute_ceil(max(patient.due, patient.now + 1))
@@ -55,9 +55,8 @@ class Picture:
         self._learn(patient)
         changed: set[str] = set()
         closes: str | None = None
-        answer: Acknowledgement | None = None
+        answers: tuple[Acknowledgement, ...] = ()
         merged = Absorbed()
-        was_open = patient.stay is not None
         match event:
             case Observation():
                 changed |= self.folding.observation(patient, event)
@@ -74,30 +73,27 @@ class Picture:
                 if "stay" in more and patient.stay is not None:
                     patient.merged_into = None  # the id is in use again
             case Acknowledgement():
-                answer = event
+                answers = (event,)
             case Merged():
                 try:
                     merged = absorb(self.folding, patient, event)
                     changed |= merged.changed
+                    answers = merged.answers
                 except InputError as error:
                     self.ledger.add("events_ignored_total", "merge", error.reason)
                     self.rejected.append(Rejected(error.reason, None, event.position, quarantined=True))
         if patient.merged_into is not None:
-            if changed or patient.unsaved:  # a repair of what is not here is news to the surviving id
-                self._hand_on(patient, event, merged)
-            elif answer is not None:
-                self.ledger.add("events_ignored_total", "acknowledgement", "no_such_alert")
+            if changed or answers or patient.unsaved:  # a repair of what is not here is news to the surviving id
+                self._hand_on(patient, event, merged, answers)
             return
         if closes is not None:
-            self._closed(patient, closes, event, was_open=was_open)
-            if patient.stay is None:
-                return
-            changed |= {"stay"}
-        self._look(patient, changed, event, answer, merged.episodes)
+            self._closed(patient, closes, event)
+            return
+        self._look(patient, changed, event, answers, merged.episodes)
 
     def _look(
-        self, patient: Patient, changed: set[str], event: PatientEvent | None, answer: Acknowledgement | None = None,
-        moved_in: dict[str, Episode] | None = None,
+        self, patient: Patient, changed: set[str], event: PatientEvent | None,
+        answers: tuple[Acknowledgement, ...] = (), moved_in: dict[str, Episode] | None = None,
     ) -> None:  # fmt: skip
         """Ask what may have changed since the last look, and keep a step when an answer did."""
         came = bool(changed)
@@ -110,8 +106,8 @@ class Picture:
         if stay is None:
             patient.due = forgetting_due(self.plan.catalogue, patient)
             return
-        if patient.now >= stay.newest_at + CLOSE_AFTER:
-            self._closed(patient, "silent_for_48h", event, was_open=True)
+        if event is None and _is_silent(patient):  # a tick's to say: a record of the same minute must not come too late
+            self._closed(patient, "silent_for_48h", event)
             return
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         moved = ask(self.plan.book, view, changed, self.ledger)
@@ -120,12 +116,10 @@ class Picture:
         patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due)
         clock_off = self.folding.clock_is_off(patient.ahead_base)
         looked = (pump_status(view), suspects, clock_off)
-        decides = (
-            moved == Moved.ANSWERS or answer is not None or changed & {"stay", "corrected"} or looked != patient.looked
-        )
+        decides = moved == Moved.ANSWERS or answers or changed & {"stay", "corrected"} or looked != patient.looked
         if decides or moved or row is not None:
             patient.looked = looked
-            step = self._step(patient, changed, event, answer, suspects, clock_off=clock_off)
+            step = self._step(patient, changed, event, answers, suspects, clock_off=clock_off)
             step.row = row
             step.moved_in = moved_in or {}
             step.decides = bool(decides)
@@ -157,13 +151,14 @@ class Picture:
 
         It is a tick's to take it: a record of the same minute must not miss it.
         """
-        if not self.plan.features or patient.found[self.plan.book.gate].truth != TRUE:
-            patient.score_due = NEVER
-            return None
+        gated = bool(self.plan.features) and patient.found[self.plan.book.gate].truth == TRUE
         row = None
         if ticked and patient.score_due <= patient.now:
             patient.score_due = NEVER
-            row = feature_row(self.plan, view)
+            row = feature_row(self.plan, view) if gated else None
+        if not gated:
+            patient.score_due = patient.score_due if patient.score_due <= patient.now else NEVER
+            return None
         if came and patient.score_due == NEVER:
             slots = (patient.now - patient.anchor) // SCORE_EVERY + 1
             patient.score_due = patient.anchor + slots * SCORE_EVERY
@@ -185,17 +180,17 @@ class Picture:
         )
         clock_off = self.folding.clock_is_off(patient.ahead_base)
         patient.looked = (pump_status(view), suspects, clock_off)
-        patient.shown = self._step(patient, set(), None, None, suspects, clock_off=clock_off)
+        patient.shown = self._step(patient, set(), None, (), suspects, clock_off=clock_off)
 
     def _step(
         self, patient: Patient, changed: set[str], event: PatientEvent | None,
-        answer: Acknowledgement | None, suspects: tuple[Suspect, ...], *, clock_off: bool,
+        answers: tuple[Acknowledgement, ...], suspects: tuple[Suspect, ...], *, clock_off: bool,
     ) -> Step:  # fmt: skip
         return Step(
             patient=patient, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=patient.looked[0],
             suspects=suspects, clock_off=clock_off,
             corrected=frozenset(changed - {"corrected"}) if "corrected" in changed else frozenset(),
-            acknowledgement=answer, position=event.position if event is not None else None,
+            acknowledgements=answers, position=event.position if event is not None else None,
         )  # fmt: skip
 
     def _suspects(self, patient: Patient) -> tuple[tuple[Suspect, ...], int]:
@@ -211,18 +206,18 @@ class Picture:
             suspects.append(Suspect(name, value, signal.unit, effective_at, available_at, looks))
         return tuple(suspects), due
 
-    def _closed(self, patient: Patient, why: str, event: PatientEvent | None, *, was_open: bool) -> None:
+    def _closed(self, patient: Patient, why: str, event: PatientEvent | None) -> None:
         """The stay ended: its alerts end with it. Nothing is asked until the next one opens."""
         self.ledger.add("stays_closed_total", why)
         if why == "silent_for_48h":
             close(patient, patient.now, silent=True)
-        if was_open:
-            self.steps.append(
-                Step(
-                    patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=why,
-                    position=event.position if event is not None else None,
-                )
-            )  # fmt: skip
+            begin_anew(patient)
+        self.steps.append(
+            Step(
+                patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=why,
+                position=event.position if event is not None else None,
+            )
+        )  # fmt: skip
         patient.forget_answers()
         patient.due = forgetting_due(self.plan.catalogue, patient)
         remember(self.plan.book, patient, patient.now)
@@ -240,11 +235,14 @@ class Picture:
         left = leaving(patient, event.available_at)
         patient.stay = had
         close(patient, event.available_at)
+        begin_anew(patient)
         self._left(patient, event, left)
 
-    def _hand_on(self, patient: Patient, event: PatientEvent, merged: Absorbed) -> None:
+    def _hand_on(
+        self, patient: Patient, event: PatientEvent, merged: Absorbed, answers: tuple[Acknowledgement, ...]
+    ) -> None:
         """Something came for an id that is somebody else: it goes to the surviving id at once."""
-        left = leaving(patient, patient.now, merged.via)
+        left = leaving(patient, patient.now, merged.via, answers)
         self._left(patient, event, left, merged.episodes)
 
     def _left(
@@ -257,3 +255,7 @@ class Picture:
         patient.forget_answers()
         patient.due = forgetting_due(self.plan.catalogue, patient)
         remember(self.plan.book, patient, patient.now)
+
+
+def _is_silent(patient: Patient) -> bool:
+    return patient.stay is not None and patient.now >= patient.stay.newest_at + CLOSE_AFTER

@@ -40,7 +40,7 @@ class Step(Struct):
     clock_off: bool = False
     corrected: frozenset[str] = frozenset()
     closed: str | None = None
-    acknowledgement: Acknowledgement | None = None
+    acknowledgements: tuple[Acknowledgement, ...] = ()
     leaving: Leaving | None = None
     moved_in: dict[str, Episode] = {}
     position: Position | None = None

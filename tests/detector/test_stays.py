@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
+import msgspec
 import pytest
 
 from detector.clock import DAY, HOUR, MINUTE
 from detector.courses import PATIENT, ZERO
 from detector.engine import Ward, run
-from detector.events import Encounter, Event, Observation, Pump, Ticked
+from detector.events import Acknowledgement, Encounter, Event, Observation, Pump, Ticked
 from detector.ledger import Ledger
 from detector.patient import Patient
 from detector.plan import Plan
+from detector.scoring import FeatureRow, Scores
+from pipelines.plan_files import load_plan
+from pipelines.settings import Settings
 
 PUMP = Pump(patient_id=PATIENT, event="implanted", at=ZERO - 300 * DAY, available_at=ZERO)
 
@@ -123,3 +128,86 @@ def test_the_question_for_a_pump_is_asked_once_though_the_stay_gets_its_name_lat
     )  # fmt: skip
 
     assert 1 == records.count(("info", "opened"))
+
+
+def each_order(plan: Plan, *events: Event, before: tuple[Event, ...] = ()) -> list[tuple[object, ...]]:
+    """What is open after the events of one instant, in each order in which they can come."""
+    stays = []
+    for order in permutations(events):
+        patient, _ = after(plan, *before, *order)
+        stay = patient.stay
+        open_ = (None,) if stay is None else (stay.stay_id, stay.began_at, stay.newest_at, stay.unit)
+        stays.append((*open_, sorted(patient.closed.items()), patient.score_due))
+    return stays
+
+
+def test_a_discharge_and_a_reading_of_another_stay_in_one_instant_end_alike_in_either_order(plan: Plan) -> None:
+    before = (told("admitted", 0, "a"), seen(1, "temp", 37, "a"))
+
+    ends = each_order(plan, told("discharged", 2, "a"), seen(2, "temp", 37, "b"), before=before)
+
+    assert ["b", "b"] == [end[0] for end in ends]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [seen(2, "temp", 37, "b"), seen(1.9, "hr", 90, "c"), seen(2, "sbp", 120)],
+        [told("discharged", 1.5, "a", available=2), told("admitted", 1.6, "a", available=2)],
+        [told("admitted", 1.9, "b", available=2), told("discharged", 2, "b"), told("discharged", 1.5, "a", available=2)],
+        [told("discharged", 2, "a"), PUMP, seen(2, "temp", 37)],
+        [told("transferred", 1.9, "b", available=2, unit="X"), told("admitted", 1.8, "b", available=2, unit="Y")],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before", [(), (told("admitted", 0, "a"), seen(1, "temp", 37, "a"))])
+def test_what_is_said_of_stays_in_one_instant_ends_alike_in_every_order(
+    plan: Plan, before: tuple[Event, ...], events: list[Event]
+) -> None:
+    at_once = [msgspec.structs.replace(event, available_at=ZERO + 2 * HOUR) for event in events]  # type: ignore[type-var]
+
+    ends = each_order(plan, *at_once, before=before)
+
+    assert [ends[0]] * len(ends) == ends
+
+
+def test_a_minute_in_which_the_stay_falls_silent_may_still_speak(plan: Plan) -> None:
+    """A record that keeps no stay open is no reason to close it before the others of its instant came."""
+    closes = ZERO + 48 * HOUR
+    unknown = Acknowledgement(
+        patient_id=PATIENT,
+        alert_id="none",
+        action="acknowledge",
+        reason="other",
+        by="x",
+        at=closes,
+        available_at=closes,
+    )
+    ill = (PUMP, seen(0, "ck", 9000))
+    both = [unknown, seen(48, "temp", 37)]
+    alive = [[e.resolved for e in after(plan, *ill, *order)[0].episodes.values()] for order in (both, both[::-1])]
+
+    assert [[False], [False]] == alive
+    assert after(plan, *ill, unknown, Ticked(closes))[0].stay is None
+
+
+class Rows:
+    """Notes the instants of the rows it is given."""
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+
+    def score(self, rows: Sequence[FeatureRow]) -> Sequence[Scores]:
+        self.at += [row.at for row in rows]
+        return [{}] * len(rows)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_stay_that_changes_in_the_minute_of_a_row_leaves_the_row_its_minute(order: tuple[int, ...]) -> None:
+    with_models, rows = load_plan(Settings()), Rows()
+    moves = [told("discharged", 1, "a"), told("admitted", 1, "b"), seen(1, "hr", 90)]
+    events = [PUMP, told("admitted", 0, "a"), seen(0, "temp", 37), *(moves[k] for k in order), Ticked(ZERO + 3 * HOUR)]
+
+    run(with_models, Ward(with_models), events, rows)
+
+    assert [ZERO + HOUR] == rows.at

@@ -207,11 +207,43 @@ def test_a_merge_brings_back_nothing_that_was_repaired_under_the_surviving_id(st
         assert ([120.0] if value is not None else []) == list(ward.patients["b"].series["ck"].value)
 
 
-def test_an_answer_for_an_id_that_was_merged_away_is_counted() -> None:
+def answered(who: str, alert_id: str, hours: float, action: str = "confirm") -> Acknowledgement:
+    return Acknowledgement(
+        patient_id=who, alert_id=alert_id, action=action, reason="other", by="me", at=at(hours),
+        available_at=at(hours),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("who", ["a", "b", "c"])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_answer_reaches_its_alert_wherever_the_alert_lives_now(who: str, late: bool) -> None:
+    merges = [merged("a", "b", 1), merged("b", "c", 1.5)]
+    before = [pump("a"), *(encounter(each, "admitted", 0) for each in "abc"), seen("a", 0.2, "ck", 6000)]
+    alert_id = told(before)[1][0].alert_id
+    events = [*before, *(merges[::-1] if late else merges), answered(who, alert_id, 2), answered(who, alert_id, 2)]
+
+    for cuts in ([], range(1, len(events))):
+        ward, records = told(events, cuts)
+        assert [("c", "acknowledged", alert_id)] == [
+            (one.patient_id, one.state, one.alert_id) for one in records if one.state == "acknowledged"
+        ]
+        assert [("c", "confirm")] == [(patient_id, episode.label) for patient_id, episode in ward.open_alerts()]
+
+
+@pytest.mark.parametrize("first", ["merge", "answer"])
+def test_an_answer_of_the_very_instant_of_a_merge_counts_whichever_came_first(first: str) -> None:
+    before = [pump("a"), encounter("a", "admitted", 0), encounter("b", "admitted", 0), seen("a", 0.2, "ck", 6000)]
+    both: list[Event] = [merged("a", "b", 1), answered("a", told(before)[1][0].alert_id, 1)]
+    ward, _ = told([*before, *(both if first == "merge" else both[::-1])])
+
+    assert [("b", "acknowledged", "confirm")] == [
+        (patient_id, episode.state, episode.label) for patient_id, episode in ward.open_alerts()
+    ]
+
+
+def test_an_answer_for_an_id_that_was_merged_away_and_had_no_such_alert_is_counted() -> None:
     ward, ledger = Ward(PLAN), Ledger()
-    answer = Acknowledgement(
-        patient_id="a", alert_id="x", action="acknowledge", reason="other", by="me", at=at(2), available_at=at(2)
-    )
+    answer = answered("a", "x", 2)
     run_with_merges(PLAN, ward, [encounter("a", "admitted", 0), merged("a", "b", 1), answer], NoScorer(), ledger)
 
     assert 1 == ledger.counts["events_ignored_total", "acknowledgement", "no_such_alert"]
