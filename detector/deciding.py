@@ -12,13 +12,14 @@ import msgspec
 from detector.alerts import Known, answer, next_due, published_steps, run_clocks, settle
 from detector.clock import NEVER, last_tick_before, minute_ceil, rfc3339
 from detector.episode import Episode
+from detector.events import Acknowledgement
 from detector.fuse import HYPERPYREXIA, OPENS_AT, QUALITY, QUERY, TECHNICAL, WITHDRAWAL, fuse
 from detector.ledger import Ledger
 from detector.merging import MERGED, handover
 from detector.patient import Patient
 from detector.plan import Plan
 from detector.records import AlertRecord, LabelGiven, MergeOut, Severity
-from detector.rules.scored import ask_late, stands_until
+from detector.rules.scored import ask_late, of_stay, stands_until
 from detector.rules.truth import TRUE, WORDS
 from detector.scoring import Scores
 from detector.steps import Step
@@ -40,12 +41,11 @@ class Deciding:
         """Decide at a step of pass 1; timers that were due before it come first. ``scores`` None = it has no row."""
         patient = step.patient
         self.timers(patient, last_tick_before(step.at))
-        was = patient.shown.stay if patient.shown is not None else None
-        if step.stay is None or (was is not None and was.opened_at != step.stay.opened_at):
-            patient.scores, patient.late_truths = {}, ()  # of a stay that is over
+        if step.stay is None:
+            patient.late_truths = ()
         elif scores is not None:
             self._scored(patient, step.at, scores)
-        patient.shown = step
+        self._show(patient, step)
         turned = self._ask_late(patient, step.at)
         if not step.decides and not turned and step.at > patient.decided_at:
             patient.timer = self._next_timer(patient, patient.decided_at)
@@ -100,11 +100,18 @@ class Deciding:
             self._begin(patient, at)
             self._decide(patient, patient.verdicts, at)
 
+    @staticmethod
+    def _show(patient: Patient, step: Step) -> None:
+        patient.shown = step
+        if step.stay is not None:
+            step.scores = of_stay(patient.scores, step.stay.opened_at)
+
     def wake(self, patient: Patient) -> None:
         """Work out the standing verdicts and the next timer of a patient that was just loaded."""
         step = patient.shown
         assert step is not None
-        self._ask_late(patient, patient.now)
+        self._show(patient, step)
+        self._ask_late(patient, patient.decided_at)  # a score that fades at this very minute waits for its tick
         patient.verdicts = self.verdicts(patient, step)
         patient.timer = self._next_timer(patient, patient.decided_at)
 
@@ -121,7 +128,7 @@ class Deciding:
         step = patient.shown
         if not self.plan.book.late or step is None or not step.found:
             return False
-        answers = ask_late(self.plan.book.late, step.found, patient.scores, at)
+        answers = ask_late(self.plan.book.late, step.found, step.scores, at)
         step.found.update(answers)
         truths = tuple(found.truth for found in answers.values())
         turned, patient.late_truths = truths != patient.late_truths, truths
@@ -133,7 +140,8 @@ class Deciding:
 
     def _scores_fade(self, patient: Patient, after: int) -> int:
         """The first whole minute after ``after`` at which a score is not known any more."""
-        due = stands_until(patient.scores, after) if self.plan.book.late else NEVER
+        step = patient.shown
+        due = stands_until(step.scores, after) if self.plan.book.late and step is not None else NEVER
         return minute_ceil(due) if due < NEVER else NEVER
 
     @staticmethod
@@ -219,7 +227,7 @@ class Deciding:
         )  # fmt: skip
 
     def _answered(self, patient: Patient, episode: Episode, at: int) -> Episode:
-        for event in sorted(patient.acks, key=lambda ack: (ack.available_at, ack.at, ack.action, ack.by)):
+        for event in sorted(patient.acks, key=_order):
             if event.alert_id == episode.alert_id:
                 episode = answer(episode, event, at)
         return episode
@@ -252,6 +260,11 @@ class Deciding:
             given = (ack.at, ack.action, ack.by)
             if ack.alert_id == episode.alert_id and given in fresh and ack.action in ("confirm", "dismiss"):
                 self.labels.append(LabelGiven(ack.alert_id, ack.action, ack.reason, ack.by, rfc3339(ack.at)))
+
+
+def _order(ack: Acknowledgement) -> tuple[object, ...]:
+    until = ack.until if ack.until is not None else NEVER
+    return ack.available_at, ack.at, ack.action, ack.by, until, ack.reason
 
 
 def _gate_moved(key: str, verdicts: Verdicts) -> bool:

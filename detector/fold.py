@@ -13,6 +13,7 @@ from detector import stays, versions
 from detector.clean import QUARANTINED, RANKS, WITHDRAWN, Refused, clean, name_of
 from detector.events import Context, Encounter, Observation, Position, Pump
 from detector.facts import add_context, add_pump, context_fact, pump_fact, refresh_facts
+from detector.forgetting import kept_since
 from detector.ledger import Ledger
 from detector.patient import Patient
 from detector.records import Rejected
@@ -62,19 +63,25 @@ class Fold:
                 patient.suspects[cleaned.signal] = max(patient.suspects.get(cleaned.signal, mark), mark)
                 changed |= {"suspects"}
             gone = versions.retract(patient, signal.name, event)
+            if cleaned.reason == "needs_weight":  # it may yet be told in this instant
+                patient.unmatched = (*patient.unmatched, event)[-MOST_UNMATCHED:]
             self._refuse(cleaned.reason, cleaned.signal, event.position)
             return changed | ({gone, "corrected"} if gone is not None else NOTHING)
         name, reading = cleaned
-        outcome = versions.put(patient, name, self.series(patient, name), reading)
+        if reading.at < kept_since(self.catalogue, patient, name):  # its id is known; its new time is long over
+            gone = versions.retract(patient, name, event)
+            self.ledger.add("late_observations_total", name)
+            self._refuse("late", name, event.position)
+            return changed | ({gone, "corrected"} if gone is not None else NOTHING)
+        outcome, moved = versions.put(patient, name, self.series(patient, name), reading)
         if outcome == "ambiguous_correction":
             return self._unmatched(patient, event, name) | changed
         self.ledger.add("observations_total", name, outcome)
+        changed |= moved | ({"corrected"} if outcome == "corrected" or len(moved) > 1 else NOTHING)
         if outcome not in ("accepted", "corrected"):
             return changed
         self.ledger.delays.append((name, (event.available_at - event.effective_at) / 1000))
-        return (
-            changed | ({name} if outcome == "accepted" else {name, "corrected"}) | self._repaired(patient, event, name)
-        )
+        return changed | self._repaired(patient, event, name)
 
     def series(self, patient: Patient, name: str) -> Series:
         """The series of a signal, begun when it is first needed."""
@@ -109,7 +116,10 @@ class Fold:
         if ignored is not None:
             self.ledger.add("events_ignored_total", "encounter", ignored)
             return NOTHING, None
-        return STAY, "discharged" if was_open and patient.stay is None else None
+        changed = STAY
+        if patient.stay is not None and patient.stay.weight_kg is not None:
+            changed |= self._again(patient, [one for one in patient.unmatched if not _is_repair(one)])
+        return changed, "discharged" if was_open and patient.stay is None else None
 
     @staticmethod
     def clock_is_off(ahead: tuple[int, int]) -> bool:
@@ -124,8 +134,6 @@ class Fold:
     def _is_future(self, patient: Patient, event: Observation) -> bool:
         """Charted further ahead than allowed, unless most records look like the future: then it is our clock."""
         ahead = event.effective_at - event.available_at > self.catalogue.future_limit
-        if patient.ahead[1] >= 2 * LOOKS_AHEAD:  # forget by halves: a clock may go wrong late in a long stay
-            patient.ahead = (patient.ahead[0] // 2, patient.ahead[1] // 2)
         patient.ahead = (patient.ahead[0] + ahead, patient.ahead[1] + 1)
         return ahead and not self.clock_is_off(patient.ahead_base)
 
@@ -136,7 +144,11 @@ class Fold:
 
     def _repaired(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
         """What repairs that came earlier in this instant do to the reading that came now."""
-        mine = [one for one in patient.unmatched if one.effective_at == event.effective_at and self._names(one) == name]
+        mine = [one for one in patient.unmatched
+                if one.effective_at == event.effective_at and _is_repair(one) and self._names(one) == name]  # fmt: skip
+        return self._again(patient, mine)
+
+    def _again(self, patient: Patient, mine: list[Observation]) -> frozenset[str]:
         if not mine:
             return NOTHING
         patient.unmatched = tuple(one for one in patient.unmatched if one not in mine)
@@ -158,5 +170,10 @@ class Fold:
     @staticmethod
     def _said(patient: Patient, available_at: int, what: str) -> frozenset[str]:
         stays.touch(patient, available_at)
+        came_true = patient.next_fact <= patient.now  # something that was told ahead of time
         refresh_facts(patient)
-        return frozenset({what})
+        return frozenset({"pump", "context"}) if came_true else frozenset({what})
+
+
+def _is_repair(event: Observation) -> bool:
+    return RANKS[event.status] >= versions.CORRECTED

@@ -36,6 +36,16 @@ def summarise(catalogue: Catalogue, patient: Patient, hour: int) -> frozenset[st
     return frozenset(changed)
 
 
+def kept_since(catalogue: Catalogue, patient: Patient, name: str) -> int:
+    """Since when readings of a signal are kept as they came; nothing older may be put among them."""
+    hour = patient.next_hour - HOUR
+    signal = catalogue.signals[name]
+    if not signal.is_vital:
+        return hour - catalogue.keep
+    before = hour - catalogue.keep_vitals
+    return before - (before - patient.anchor) % HOUR
+
+
 def forgetting_due(catalogue: Catalogue, patient: Patient) -> int:
     """When the readings of a patient without a stay are all old enough to be forgotten; NEVER = it has none."""
     newest = [series.at[-1] for series in patient.series.values() if len(series)]

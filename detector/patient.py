@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from detector.steps import Step, Suspect
 
 MOST_STARTS = 4
+MOST_AHEAD = 32
 
 
 class Stay(Struct, frozen=True):
@@ -116,6 +117,11 @@ class Version(NamedTuple):
     value: float
     rank: int
     available_at: int
+
+    @property
+    def order(self) -> tuple[int, int, float, int, str]:
+        """Of two versions the one with the greater order holds, whatever the order they arrive in (guard G-3)."""
+        return self.rank, self.available_at, self.value, self.at, self.signal
 
 
 class Patient:
@@ -250,6 +256,8 @@ class Patient:
         if now > self.instant:
             self.instant = now
             self.memory_base = self.memory
+            while self.ahead[1] >= MOST_AHEAD:  # forget by halves: a clock may go wrong late in a long stay
+                self.ahead = (self.ahead[0] // 2, self.ahead[1] // 2)
             self.ahead_base = self.ahead
             self.unmatched = ()
             self.told = Told(self.stay, self.silent_stay, self.closed)

@@ -12,7 +12,7 @@ from detector.fold import Fold
 from detector.forgetting import forgetting_due, hour_passed
 from detector.ledger import Ledger
 from detector.merging import MERGED, Absorbed, Leaving, absorb, leaving
-from detector.patient import Patient
+from detector.patient import Patient, Stay
 from detector.plan import CLOSE_AFTER, QUALITY_FOR, SCORE_EVERY, Plan
 from detector.records import Rejected
 from detector.rules.asking import Moved, ask, remember
@@ -45,14 +45,20 @@ class Picture:
             at = minute_ceil(max(patient.due, patient.now + 1))
             if at > upto:
                 return
-            patient.begin(at)
-            self._learn(patient)
-            self._look(patient, set(), None)
+            self._look(patient, set(), None, passed=self._begin(patient, at))
+
+    def _begin(self, patient: Patient, at: int) -> frozenset[str]:
+        """Time reaches an instant. What that means for readings and for the learner happens before anything of the
+        instant is folded, so that the order within it cannot matter; the answer is the signals whose history became
+        shorter.
+        """
+        patient.begin(at)
+        self._learn(patient)
+        return hour_passed(self.plan.catalogue, patient) if patient.now >= patient.next_hour else frozenset()
 
     def fold(self, patient: Patient, event: PatientEvent, at: int) -> None:
         """Fold one event at the patient's now (time never goes back)."""
-        patient.begin(at)
-        self._learn(patient)
+        passed = self._begin(patient, at)
         changed: set[str] = set()
         closes: str | None = None
         answers: tuple[Acknowledgement, ...] = ()
@@ -89,49 +95,46 @@ class Picture:
         if closes is not None:
             self._closed(patient, closes, event)
             return
-        self._look(patient, changed, event, answers, merged.episodes)
+        self._look(patient, changed, event, answers, merged.episodes, passed)
 
     def _look(
         self, patient: Patient, changed: set[str], event: PatientEvent | None,
         answers: tuple[Acknowledgement, ...] = (), moved_in: dict[str, Episode] | None = None,
+        passed: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         """Ask what may have changed since the last look, and keep a step when an answer did."""
         came = bool(changed)
-        if patient.now >= patient.next_hour:
-            changed |= hour_passed(self.plan.catalogue, patient)
+        changed |= passed
         if patient.next_fact <= patient.now:
             refresh_facts(patient)
             changed |= {"pump", "context"}
         stay = patient.stay
         if stay is None:
             patient.due = forgetting_due(self.plan.catalogue, patient)
+            if answers:  # a stay may yet open in this instant; without one they are counted
+                self.steps.append(
+                    Step(patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0],
+                         acknowledgements=answers, position=event.position if event is not None else None)
+                )  # fmt: skip
             return
         if event is None and _is_silent(patient):  # a tick's to say: a record of the same minute must not come too late
             self._closed(patient, "silent_for_48h", event)
             return
         view = View(self.plan.catalogue, self.plan.book.masks, self.plan.book.tables, patient, patient.now)
         moved = ask(self.plan.book, view, changed, self.ledger)
-        suspects, quality_due = self._suspects(patient)
         row = self._row(patient, view, came=came, ticked=event is None)
-        patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due)
-        clock_off = self.folding.clock_is_off(patient.ahead_base)
-        looked = (pump_status(view), suspects, clock_off)
+        looked = self._looked(patient, view, stay)
         decides = moved == Moved.ANSWERS or answers or changed & {"stay", "corrected"} or looked != patient.looked
         if decides or moved or row is not None:
             patient.looked = looked
-            step = self._step(patient, changed, event, answers, suspects, clock_off=clock_off)
+            step = self._step(patient, view, changed, event, answers)
             step.row = row
             step.moved_in = moved_in or {}
             step.decides = bool(decides)
-            if decides and patient.true_rules:
-                step.points = tuple((name, term.total(view)[0]) for name, term in self.plan.book.scores)
             self.steps.append(step)
 
     def _learn(self, patient: Patient) -> None:
-        """Tell the learner of each hour that is over, one hour later: by then most of it is filed.
-
-        It happens before anything of the present instant is folded, so the order within an instant cannot matter.
-        """
+        """Tell the learner of each hour that is over, one hour later: by then most of it is filed."""
         learner = self.plan.learner
         if learner is None or patient.now < patient.learn_due:
             return
@@ -174,21 +177,24 @@ class Picture:
         memory = patient.memory
         ask(self.plan.book, view, set(), self.ledger)
         patient.memory = memory
+        patient.looked = self._looked(patient, view, patient.stay)
+        patient.shown = self._step(patient, view, set(), None, ())
+
+    def _looked(self, patient: Patient, view: View, stay: Stay) -> tuple[str, tuple[Suspect, ...], bool]:
+        """What is decided on beside the answers; the patient's next due time takes in all there is to wait for."""
         suspects, quality_due = self._suspects(patient)
-        patient.due = min(
-            patient.due, patient.next_fact, patient.stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due
-        )
-        clock_off = self.folding.clock_is_off(patient.ahead_base)
-        patient.looked = (pump_status(view), suspects, clock_off)
-        patient.shown = self._step(patient, set(), None, (), suspects, clock_off=clock_off)
+        patient.due = min(patient.due, patient.next_fact, stay.newest_at + CLOSE_AFTER, quality_due, patient.score_due)
+        return pump_status(view), suspects, self.folding.clock_is_off(patient.ahead_base)
 
     def _step(
-        self, patient: Patient, changed: set[str], event: PatientEvent | None,
-        answers: tuple[Acknowledgement, ...], suspects: tuple[Suspect, ...], *, clock_off: bool,
+        self, patient: Patient, view: View, changed: set[str], event: PatientEvent | None,
+        answers: tuple[Acknowledgement, ...],
     ) -> Step:  # fmt: skip
+        pump, suspects, clock_off = patient.looked
+        scores = self.plan.book.scores if patient.true_rules else ()
         return Step(
-            patient=patient, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=patient.looked[0],
-            suspects=suspects, clock_off=clock_off,
+            patient=patient, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=pump,
+            suspects=suspects, clock_off=clock_off, points=tuple((name, term.total(view)[0]) for name, term in scores),
             corrected=frozenset(changed - {"corrected"}) if "corrected" in changed else frozenset(),
             acknowledgements=answers, position=event.position if event is not None else None,
         )  # fmt: skip
@@ -209,6 +215,8 @@ class Picture:
     def _closed(self, patient: Patient, why: str, event: PatientEvent | None) -> None:
         """The stay ended: its alerts end with it. Nothing is asked until the next one opens."""
         self.ledger.add("stays_closed_total", why)
+        if patient.next_fact <= patient.now:
+            refresh_facts(patient)
         if why == "silent_for_48h":
             close(patient, patient.now, silent=True)
             begin_anew(patient)

@@ -9,7 +9,7 @@ from detector.events import Acknowledgement, Position
 from detector.merging import Leaving
 from detector.patient import Patient, Stay
 from detector.rules.truth import Found
-from detector.scoring import FeatureRow
+from detector.scoring import FeatureRow, Score
 
 
 class Suspect(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Step(Struct):
 
     ``closed`` says why the stay ended here (None = it did not). ``corrected`` are signals of which a reading was
     replaced or removed in this instant. ``decides`` is False when only fresher readings came behind answers that stand:
-    later records show them, none is written for them.
+    later records show them, none is written for them. ``scores`` are the newest of this stay and when they were taken.
     """
 
     patient: Patient
@@ -47,3 +47,4 @@ class Step(Struct):
     row: FeatureRow | None = None
     points: tuple[tuple[str, int], ...] = ()
     decides: bool = True
+    scores: dict[str, tuple[int, Score]] = {}

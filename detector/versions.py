@@ -8,29 +8,35 @@ changes nothing.
 from __future__ import annotations
 
 from detector.clean import RANKS, WITHDRAWN
-from detector.events import Observation
+from detector.events import EARLIEST, Observation
 from detector.patient import Patient, Version
 from detector.reading import Reading
 from detector.windows import Series
 
 CORRECTED = RANKS["corrected"]
+NONE: frozenset[str] = frozenset()
 
 
-def put(patient: Patient, name: str, series: Series, reading: Reading) -> str:
-    """Put in a reading, or the newer version of one; the answer is the outcome (``clean.REASONS``)."""
+def put(patient: Patient, name: str, series: Series, reading: Reading) -> tuple[str, frozenset[str]]:
+    """Put in a reading, or the newer version of one.
+
+    Returns:
+        the outcome (``clean.REASONS``), and the signals that changed: a version may speak of another signal than the
+        one before it, and the same reading told again may say more of itself (a flag).
+    """
     if reading.observation_id is not None:
         return _put_version(patient, name, series, reading)
     mark = patient.versions.get(_content(name, reading.effective_at, reading.value)) if patient.versions else None
     if reading.meta.rank == CORRECTED:
         if mark is not None and (mark.rank, mark.available_at) >= (CORRECTED, reading.available_at):
-            return "superseded"
+            return "superseded", NONE
         return _put_correction(patient, name, series, reading)
     if mark is not None:
-        return "superseded"
+        return "superseded", NONE
     if series.told_before(reading) or not series.insert(reading):
-        return "duplicate"
+        return "duplicate", _join(patient, name, series, reading)
     patient.unsaved.append(("r", name, *reading))
-    return "accepted"
+    return "accepted", frozenset({name})
 
 
 def withdraw(patient: Patient, name: str, series: Series, event: Observation) -> tuple[str, str | None]:
@@ -52,12 +58,13 @@ def withdraw(patient: Patient, name: str, series: Series, event: Observation) ->
         return "removed", name
     known = patient.versions.get(event.observation_id)
     if known is not None and known.rank == WITHDRAWN:
+        if known.available_at < event.available_at:
+            _note(patient, event.observation_id, known._replace(available_at=event.available_at))
         return "duplicate", None
     if known is not None:
         _take_out(patient, event.observation_id, known)
-    signal = known.signal if known is not None else name
-    _note(patient, event.observation_id, Version(signal, at, 0.0, WITHDRAWN, event.available_at))
-    return "removed", signal if known is not None else None
+    _note(patient, event.observation_id, Version(name, at, 0.0, WITHDRAWN, event.available_at))
+    return "removed", known.signal if known is not None else None
 
 
 def retract(patient: Patient, name: str, event: Observation) -> str | None:
@@ -75,9 +82,8 @@ def retract(patient: Patient, name: str, event: Observation) -> str | None:
     if known is not None:
         _take_out(patient, identity, known)
     at = min(event.effective_at, event.available_at)
-    signal = known.signal if known is not None else name
-    _note(patient, identity, Version(signal, at, 0.0, CORRECTED, event.available_at))
-    return signal if known is not None else None
+    _note(patient, identity, Version(name, at, 0.0, CORRECTED, event.available_at))
+    return known.signal if known is not None else None
 
 
 def is_kept(patient: Patient, name: str, event: Observation) -> bool:
@@ -100,7 +106,7 @@ def merge(patient: Patient, other: Patient) -> tuple[set[str], set[str]]:
     for identity, theirs in sorted(other.versions.items()):
         mine = patient.versions.get(identity)
         if mine is not None:
-            if (theirs.rank, theirs.available_at, theirs.value) <= (mine.rank, mine.available_at, mine.value):
+            if theirs.order <= mine.order:
                 continue
             _take_out(patient, identity, mine)
             changed.add(mine.signal)
@@ -128,57 +134,94 @@ def _unmark(patient: Patient, identity: str, theirs: Version) -> bool:
     return False
 
 
-def _put_version(patient: Patient, name: str, series: Series, reading: Reading) -> str:
+def _put_version(patient: Patient, name: str, series: Series, reading: Reading) -> tuple[str, frozenset[str]]:
     identity = reading.observation_id
     assert identity is not None
     version = Version(name, reading.at, reading.value, reading.meta.rank, reading.available_at)
     known = patient.versions.get(identity)
     if known is not None:
-        if known == version:
-            return "duplicate"
-        if (version.rank, version.available_at, version.value) <= (known.rank, known.available_at, known.value):
-            return "duplicate" if (version.rank, version.value) == (known.rank, known.value) else "superseded"
-        if (version.signal, version.value) == (known.signal, known.value) and _same_time(patient, identity, reading):
-            _note(patient, identity, version._replace(at=known.at))
-            return "duplicate"
+        same = (version.signal, version.value) == (known.signal, known.value) and _is_shown(patient, identity, reading)
+        if same:
+            newest = max(known, version, key=lambda one: one.order)
+            if newest != known:
+                _note(patient, identity, newest._replace(at=min(known.at, version.at)))
+            return "duplicate", _join(patient, name, series, reading)
+        if version.order <= known.order:
+            if (version.signal, version.value) != (known.signal, known.value):
+                return "superseded", _claim(patient, name, series, reading)
+            return "duplicate" if (version.rank, version.value) == (known.rank, known.value) else "superseded", NONE
         _take_out(patient, identity, known)
-    patient.versions[identity] = version
-    inserted = series.insert(reading)
-    if not inserted:
-        _name_it(patient, name, series, reading)
-    patient.unsaved.append(("r", name, *reading))
-    if not inserted:
-        return "duplicate"
-    return "accepted" if known is None else "corrected"
+    if series.told_before(reading) or not series.insert(reading):
+        _note(patient, identity, version)
+        joined = _join(patient, name, series, reading)
+        if known is None:
+            return "duplicate", joined
+    else:
+        patient.versions[identity] = version
+        patient.unsaved.append(("r", name, *reading))
+    return ("accepted", frozenset({name})) if known is None else ("corrected", frozenset({name, known.signal}))
 
 
-def _name_it(patient: Patient, name: str, series: Series, reading: Reading) -> None:
-    """The same result came without an id before: it is known by its id from here on, whichever came first."""
-    for k in series.between(reading.at - 1, reading.at):
-        same = (series.value[k], series.meta[k].site, series.effective[k]) == (
-            reading.value, reading.meta.site, reading.effective_at
-        )  # fmt: skip
-        if same and series.ids[k] is None:
-            _drop(patient, name, series, k)
-            series.insert(reading)
-            return
+def _claim(patient: Patient, name: str, series: Series, reading: Reading) -> frozenset[str]:
+    """An id said this once and says something else now: told without an id, it is the same observation and stays out."""
+    k = series.twin(reading)
+    if k is not None and series.ids[k] is not None:
+        return NONE  # another id says it still
+    content = _content(name, reading.effective_at, reading.value)
+    if content not in patient.versions:
+        _note(patient, content, Version(name, reading.at, 0.0, CORRECTED, EARLIEST))
+    if k is None:
+        return NONE
+    _drop(patient, name, series, k)
+    return frozenset({name})
 
 
-def _put_correction(patient: Patient, name: str, series: Series, reading: Reading) -> str:
+def _join(patient: Patient, name: str, series: Series, reading: Reading) -> frozenset[str]:
+    """The same reading was told again: it counts from when it was first known, with every flag it was given and under
+    an id if it has one, whatever the order it was told in. The answer is the signals that changed.
+    """
+    k = series.twin(reading)
+    if k is None:
+        return NONE
+    there = series.reading(k)
+    ids = [one for one in (there.observation_id, reading.observation_id) if one is not None]
+    first = min(there, reading, key=_first_told)
+    joined = first._replace(
+        at=min(there.at, reading.at),
+        observation_id=min(ids, default=None),
+        meta=first.meta._replace(
+            flags=tuple(sorted({*there.meta.flags, *reading.meta.flags})), rank=max(there.meta.rank, reading.meta.rank)
+        ),
+    )
+    if joined == there:
+        return NONE
+    _drop(patient, name, series, k)
+    series.insert(joined)
+    patient.unsaved.append(("r", name, *joined))
+    for identity in ids:
+        if identity in patient.versions:
+            _note(patient, identity, patient.versions[identity]._replace(at=joined.at))
+    unseen = joined._replace(observation_id=there.observation_id, meta=joined.meta._replace(rank=there.meta.rank))
+    return NONE if unseen == there else frozenset({name})
+
+
+def _first_told(reading: Reading) -> tuple[object, ...]:
+    meta = reading.meta
+    return reading.available_at, meta.source or "", meta.reference_high is None, meta.reference_high or 0.0
+
+
+def _put_correction(patient: Patient, name: str, series: Series, reading: Reading) -> tuple[str, frozenset[str]]:
     """A correction without an id replaces the only reading of its instant; two or none are ambiguous."""
     there = series.find(reading.effective_at)
     if len(there) != 1:
-        return "ambiguous_correction"
+        return "ambiguous_correction", NONE
     old = series.reading(there[0])
     if old.value == reading.value:
-        return "duplicate"
+        return "duplicate", NONE
     known = patient.versions.get(old.observation_id) if old.observation_id is not None else None
-    stands = (
-        (known.rank, known.available_at, known.value) if known is not None
-        else (old.meta.rank, old.available_at, old.value)
-    )  # fmt: skip
+    stands = known.order[:3] if known is not None else (old.meta.rank, old.available_at, old.value)
     if stands >= (CORRECTED, reading.available_at, reading.value):
-        return "superseded"
+        return "superseded", NONE
     _drop(patient, name, series, there[0])
     _mark(patient, name, old, Version(name, old.at, 0.0, CORRECTED, reading.available_at))
     corrected = reading._replace(observation_id=old.observation_id)  # it goes on under the id it had
@@ -188,14 +231,16 @@ def _put_correction(patient: Patient, name: str, series: Series, reading: Readin
         )
     series.insert(corrected)
     patient.unsaved.append(("r", name, *corrected))
-    return "corrected"
+    return "corrected", frozenset({name})
 
 
-def _same_time(patient: Patient, identity: str, reading: Reading) -> bool:
+def _is_shown(patient: Patient, identity: str, reading: Reading) -> bool:
+    """Whether what an id says now is this very measurement: value, time and site."""
     known = patient.versions[identity]
     series = patient.series[known.signal]
-    return any(
-        series.ids[k] == identity and series.effective[k] == reading.effective_at
+    return known.rank < WITHDRAWN and any(
+        (series.effective[k], series.value[k], series.meta[k].site)
+        == (reading.effective_at, reading.value, reading.meta.site)
         for k in series.between(known.at - 1, known.at)
     )
 
@@ -211,7 +256,9 @@ def _take_out(patient: Patient, identity: str, known: Version) -> None:
             twin = _twin(patient, identity, known, {series.ids[other] for other in there})
             reading = series.reading(k)
             _drop(patient, known.signal, series, k)
-            if twin is not None:
+            if twin is None:
+                _claim(patient, known.signal, series, reading)
+            else:
                 stands = reading._replace(observation_id=twin)
                 series.insert(stands)
                 patient.unsaved.append(("r", known.signal, *stands))

@@ -1,6 +1,6 @@
 """The readings of one signal in event time, and the questions a rule may ask of them.
 
-A :class:`Series` keeps its readings in columns ordered by (at, value), so the order of arrival cannot matter. A
+A :class:`Series` keeps its readings in columns ordered by (at, value) and then by what else they are, so the order of arrival cannot matter. A
 question about a long window reads the hourly summaries beside them and opens an hour only when the answer must lie in
 it. Nothing here grows with history.
 
@@ -91,13 +91,11 @@ class Series:
         index = len(self.at)
         if index and (at, value) <= (self.at[-1], self.value[-1]):
             index = bisect_left(self.at, at)
-            while index < len(self.at) and self.at[index] == at and self.value[index] < value:
+            mine = (value, reading.effective_at, reading.meta.site or "")
+            while index < len(self.at) and self.at[index] == at and self._within_instant(index) < mine:
                 index += 1
-            twin = index
-            while twin < len(self.at) and self.at[twin] == at and self.value[twin] == value:
-                if self.meta[twin].site == reading.meta.site and self.effective[twin] == reading.effective_at:
-                    return False
-                twin += 1
+            if index < len(self.at) and self.at[index] == at and self._within_instant(index) == mine:
+                return False
         self.changes += 1
         self.at.insert(index, at)
         self.value.insert(index, value)
@@ -112,16 +110,21 @@ class Series:
             self._judge_jumps(at)
         return True
 
+    def _within_instant(self, index: int) -> tuple[float, int, str]:
+        return self.value[index], self.effective[index], self.meta[index].site or ""
+
     def told_before(self, reading: Reading) -> bool:
         """The same measurement was charted ahead of time and is told again: it counts from when it was first known."""
-        if reading.at == reading.effective_at > self.ahead_until:
-            return False
-        return any(
-            self.effective[k] == reading.effective_at
-            and self.value[k] == reading.value
-            and self.meta[k].site == reading.meta.site
-            for k in self.between(reading.effective_at - AHEAD, reading.effective_at)
-        )
+        return not reading.at == reading.effective_at > self.ahead_until and self.twin(reading) is not None
+
+    def twin(self, reading: Reading) -> int | None:
+        """Index of the same measurement: value, site and the time it was made, whenever it was told."""
+        for k in self.between(reading.effective_at - AHEAD, reading.effective_at):
+            if (self.effective[k], self.value[k], self.meta[k].site) == (
+                reading.effective_at, reading.value, reading.meta.site,
+            ):  # fmt: skip
+                return k
+        return None
 
     def remove(self, index: int) -> None:
         """Take out a reading that was corrected or entered in error."""

@@ -102,12 +102,12 @@ def write(
 
 
 def _score(step: Step, at: int) -> float | None:
-    known = step.patient.scores.get(WITHDRAWAL_SCORE)
+    known = step.scores.get(WITHDRAWAL_SCORE)
     return known[1].value if known is not None and known[0] + STANDS > at else None
 
 
 def _indeterminate(step: Step, at: int) -> Iterator[str]:
-    known = step.patient.scores.get(WITHDRAWAL_SCORE)
+    known = step.scores.get(WITHDRAWAL_SCORE)
     if known is not None and known[1].value is None and known[0] + STANDS > at:
         yield f"withdrawal score: indeterminate, {known[1].reason}"
 

@@ -61,6 +61,11 @@ def ask_late(
     return answers
 
 
+def of_stay(scores: Mapping[str, tuple[int, Score]], opened_at: int) -> dict[str, tuple[int, Score]]:
+    """The scores that speak of the stay that opened at an instant."""
+    return {name: known for name, known in scores.items() if known[0] >= opened_at}
+
+
 def stands_until(scores: Mapping[str, tuple[int, Score]], after: int) -> int:
     """The first instant after ``after`` at which another score is not known any more."""
     return min((at + STANDS for at, _ in scores.values() if at + STANDS > after), default=NEVER)

@@ -73,7 +73,7 @@ class View:
         if stay is not None and signal in stay.baseline:
             return stay.baseline[signal], NEVER
         series = self.patient.series.get(signal)
-        if series is None:
+        if series is None or not (len(series) or series.older):
             return None, NEVER
         oldest, newest = self.now - BASE_OLDEST, self.now - BASE_NEWEST
         if self.catalogue.signals[signal].is_vital:

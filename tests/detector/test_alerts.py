@@ -326,3 +326,18 @@ def test_two_answers_of_one_instant_leave_the_same_state_and_the_label(plan: Pla
 
     assert "snoozed" == patient.records[-1].state
     assert ["confirm"] == [label.action for label in patient.labels]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_answers_of_one_instant_the_same_holds_in_either_order(plan: Plan, first: int) -> None:
+    patient = Patient(plan)
+    alert_id = patient.reads(0, "ck", 9000)[0].alert_id
+    at = T + HOUR
+    both = [
+        Acknowledgement(patient_id="p", alert_id=alert_id, action="snooze", reason="other", by="me", at=at,
+                        available_at=at, until=until)
+        for until in (None, at + 2 * HOUR)
+    ]  # fmt: skip
+    patient.tell(both[first], both[1 - first])
+
+    assert at + 2 * HOUR == patient.ward.patients["p"].episodes["itb_withdrawal"].silent_until

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, permutations
 
+import msgspec
 import pytest
 
 from detector import snapshot
@@ -38,7 +39,8 @@ def values(plan: Plan, *events: Observation) -> list[float]:
             if number == restart:
                 ward = Ward(plan)
                 ward.adopt(snapshot.load(plan, changes.head, segments))
-        kept.append(list(ward.patients[PATIENT].series["ck"].value))
+        series = ward.patients[PATIENT].series.get("ck")
+        kept.append(list(series.value) if series is not None else [])
     assert all(one == kept[0] for one in kept)
     return kept[0]
 
@@ -132,3 +134,24 @@ def test_an_older_correction_without_an_id_does_not_undo_a_newer_one_with_it(pla
 
     assert [600.0] == values(plan, *told, ck(500, told=10, status="corrected"))
     assert [500.0] == values(plan, *told, ck(500, told=30, status="corrected"))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("status", ["corrected", "entered-in-error"])
+def test_what_an_id_said_before_its_repair_stays_out_without_the_id_too(
+    plan: Plan, status: str, order: tuple[int, ...]
+) -> None:
+    repaired = [45.0] if status == "corrected" else []
+    told = [ck(50, told=1), ck(50, told=1, observation_id="a"),
+            ck(45 if repaired else None, told=1, observation_id="a", status=status)]  # fmt: skip
+
+    assert repaired == values(plan, *(told[k] for k in order), *(told[k] for k in order))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_equal_values_charted_for_two_times_stand_in_one_order(plan: Plan, first: int) -> None:
+    both = [ck(50, told=0), msgspec.structs.replace(ck(50, told=0), effective_at=ZERO + HOUR, observation_id="a")]
+    ward = Ward(plan)
+    run(plan, ward, [ADMITTED, both[first], both[1 - first]])
+
+    assert [ZERO, ZERO + HOUR] == list(ward.patients[PATIENT].series["ck"].effective)
