@@ -30,12 +30,13 @@ from kafka.errors import (
 
 from pipelines.errors import SourceError
 from pipelines.kafka_clients import producer
-from pipelines.settings import File, Kafka
+from pipelines.settings import Exports, File, Kafka
 from pipelines.store import OUTGOING, OutboxRow
 
 log = logging.getLogger(__name__)
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+NO_EXPORTS = Exports()
 PUBLISH_S = 5.0  # how long one poll may wait for acknowledgements; what is left waits in the store for the next one
 NEVER_TAKEN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, InvalidRecordError)
 """What a broker says of the record itself: sending the same bytes again cannot end otherwise."""
@@ -70,14 +71,16 @@ class KafkaPublisher:
     that was on its way fails with the same error. So what failed in company is sent again alone, to tell who it was.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, exports: Exports = NO_EXPORTS) -> None:
         self._kafka = kafka
+        self._topics = kafka.topics.model_dump() | exports.model_dump()
         self._producer: KafkaProducer | None = None
         self._sent: dict[int, Any] = {}  # what only takes long, by row id: it is waited for again
 
     def publish(self, rows: Sequence[OutboxRow]) -> Told:
         deadline = time.monotonic() + PUBLISH_S
-        told = Told([], {})
+        told = Told(_switched_off(rows, self._topics), {})
+        rows = [row for row in rows if self._topics[row.record.topic] is not None]
         errors: set[str] = set()
         for topic in OUTGOING:  # one after the other: a topic that takes nothing must not break another's records
             errors |= self._publish([row for row in rows if row.record.topic == topic], deadline, told)
@@ -153,8 +156,8 @@ class KafkaPublisher:
         if row.id not in self._sent:
             if self._producer is None:
                 self._producer = producer(self._kafka, max_block_ms=int(PUBLISH_S * 1_000))
-            topic = getattr(self._kafka.topics, row.record.topic)
             record = row.record
+            topic = self._topics[record.topic]
             self._sent[row.id] = self._producer.send(
                 topic, key=record.key, value=record.payload, timestamp_ms=record.timestamp
             )
@@ -171,23 +174,30 @@ def _settled(number: int, told: Told) -> bool:
 
 
 class FilePublisher:
-    """Alert records and dead letters as lines of two files; ``-`` is standard output."""
+    """Alert records and dead letters as lines of two files, exports of more; ``-`` is standard output."""
 
-    def __init__(self, file: File) -> None:
-        self._paths = {"alerts": file.alerts, "deadletters": file.deadletters}
+    def __init__(self, file: File, exports: Exports = NO_EXPORTS) -> None:
+        self._names = {"alerts": "file.alerts", "deadletters": "file.deadletters"}
+        self._paths: dict[str, str | None] = {
+            "alerts": file.alerts,
+            "deadletters": file.deadletters,
+        } | exports.model_dump()
         self._open: dict[str, BinaryIO] = {}
 
     def publish(self, rows: Sequence[OutboxRow]) -> Told:
         role = "alerts"
+        _switched_off(rows, self._paths)
         try:
             for row in rows:
+                if self._paths[row.record.topic] is None:
+                    continue
                 role = row.record.topic
                 self._file(role).write(row.record.payload + b"\n")
             for role in self._open:
                 self._open[role].flush()
         except OSError as error:
             raise SourceError(
-                f"file.{role}: {self._paths[role]} cannot be written ({error.strerror});"
+                f"{self._names.get(role, f'exports.{role}')}: {self._paths[role]} cannot be written ({error.strerror});"
                 " expected a file in a folder that is there and writable; mend it or its path in config.yaml"
             ) from error
         return Told([row.id for row in rows], {})
@@ -198,10 +208,19 @@ class FilePublisher:
                 file.close()
 
     def _file(self, role: str) -> BinaryIO:
+        path = self._paths[role]
         if role not in self._open:
-            path = self._paths[role]
+            assert path is not None
             self._open[role] = sys.stdout.buffer if path == "-" else os.fdopen(os.open(path, _APPEND, 0o600), "ab")
         return self._open[role]
+
+
+def _switched_off(rows: Sequence[OutboxRow], places: Mapping[str, str | None]) -> list[int]:
+    """The ids of rows of an export that ``exports`` does not name any more: they go nowhere."""
+    off = [row.id for row in rows if places[row.record.topic] is None]
+    if off:
+        log.warning("export_off records=%d effect='they were written for an export that is off now'", len(off))
+    return off
 
 
 def _first_of_each_key(rows: Sequence[OutboxRow]) -> tuple[list[OutboxRow], list[OutboxRow]]:

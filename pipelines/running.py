@@ -114,4 +114,6 @@ def connect(settings: Settings, owner: Owner) -> Source:
 
 
 def _publisher(settings: Settings) -> Publisher:
-    return FilePublisher(settings.file) if settings.source == "file" else KafkaPublisher(settings.kafka)
+    if settings.source == "file":
+        return FilePublisher(settings.file, settings.exports)
+    return KafkaPublisher(settings.kafka, settings.exports)

@@ -39,6 +39,7 @@ from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
 from pipelines.deadletters import keep
 from pipelines.errors import StoreError
+from pipelines.exports import exporter
 from pipelines.formats import canonical
 from pipelines.formats.times import parse_time
 from pipelines.horizon import Horizon
@@ -51,7 +52,7 @@ from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.sources import Owner, RawRecord, Source
 from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
-from pipelines.technical import Subject, opened, owner, resolved, subject
+from pipelines.technical import Subject, is_ours, opened, owner, resolved, subject
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,11 @@ class Service:
     ) -> None:
         self._settings = settings
         self._plan = plan
+        self._exports = {
+            name: exporter(name, plan.catalogue, settings.hl7v2)
+            for name, where in settings.exports.model_dump().items()
+            if where is not None
+        }
         self._models = models
         self._restore_models = restore_models
         self._store = store
@@ -318,6 +324,13 @@ class Service:
                 work.resting.add(patient_id)
         work.outgoing += [
             Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
+        ]
+        work.outgoing += [
+            Outgoing(name, one.patient_id.encode(), document, parse_time(one.at))
+            for name, export in self._exports.items()
+            for one in batch.records
+            if not is_ours(one)
+            for document in export(one)
         ]
         if self._settings.source == "kafka":
             work.outgoing += [

@@ -54,9 +54,8 @@ def _like(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Topic = Annotated[
-    str, _like(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}", "a topic name (letters, digits, '.', '_', '-'; 249 at most)")
-]
+_TOPIC = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
+Topic = Annotated[str, _like(_TOPIC.pattern, "a topic name (letters, digits, '.', '_', '-'; 249 at most)")]
 Server = Annotated[
     str,
     _like(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):0*[1-9]\d*", "host:port"),
@@ -213,6 +212,21 @@ class Hl7v2(_Section):
     ] = "UNICODE UTF-8"  # fmt: skip
 
 
+class Exports(_Section):
+    fhir: Name | None = None
+    hl7v2: Name | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Exports:
+        if self.fhir is not None and self.fhir == self.hl7v2:
+            raise ValueError(f"{self.fhir!r} is where both go; expected two different names")
+        return self
+
+    def places(self) -> list[str]:
+        """Where alerts go: topics, or files."""
+        return [place for place in (self.fhir, self.hl7v2) if place is not None]
+
+
 class Rules(_Section):
     catalogue: FileName | None = None
 
@@ -247,10 +261,27 @@ class Settings(_Section):
     limits: Limits = Limits()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     hl7v2: Hl7v2 = Hl7v2()
+    exports: Exports = Exports()
     rules: Rules = Rules()
     overlay: FileName | None = None
     models: Models = Models()
     logging: Logging = Logging()
+
+    @field_validator("exports")
+    @classmethod
+    def _exports_apart(cls, exports: Exports, info: ValidationInfo) -> Exports:
+        kafka, file = info.data.get("kafka", Kafka()), info.data.get("file", File())
+        if info.data.get("source") == "file":
+            taken = {file.path, file.alerts, file.deadletters}
+        else:
+            taken = set(kafka.topics.model_dump().values())
+            for name in exports.places():
+                if not _TOPIC.fullmatch(name):
+                    raise ValueError(f"{name!r}: expected a topic name (letters, digits, '.', '_', '-'; 249 at most)")
+        for name in exports.places():
+            if name in taken and name != "-":
+                raise ValueError(f"{name!r} has another use already; expected a name of its own")
+        return exports
 
     def identity_key(self) -> bytes:
         """The key of alert ids and of pseudonyms; without a key file the public one of demo and replay.

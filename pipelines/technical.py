@@ -17,13 +17,20 @@ TECHNICAL = "technical"
 SEVERITY = Severity.WATCH
 """As the alert of a clock that is off: somebody must look, nobody is in danger by it."""
 
+OWNER = "itbwatch:"
+
 Subject = tuple[str, str]
 """What it is about: ("model", "withdrawal"), ("input_drift", "temp"). Both words are from fixed lists."""
 
 
 def owner(partition: int) -> str:
     """The ``patient_id`` of the technical alerts of a partition number."""
-    return f"itbwatch:{partition}"
+    return f"{OWNER}{partition}"
+
+
+def is_ours(record: AlertRecord) -> bool:
+    """Whether a record is one of these: it says nothing of any patient."""
+    return record.patient_id.startswith(OWNER)
 
 
 def subject(record: AlertRecord) -> Subject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -22,11 +22,12 @@ class Checked(NamedTuple):
     advice: list[str]
 
 
-def check_topics(kafka: Kafka, *, retrospective: bool) -> Checked:
+def check_topics(kafka: Kafka, *, retrospective: bool, exports: Sequence[str] = ()) -> Checked:
     """Whether the topics are as they must be.
 
     Args:
         kafka: the broker and the names of its topics.
+        exports: names of topics that alerts go to besides.
         retrospective: the records are older than any retention, so nothing may be deleted by age.
 
     Raises:
@@ -34,7 +35,7 @@ def check_topics(kafka: Kafka, *, retrospective: bool) -> Checked:
         ConfigError: with every topic that is missing or is not as it must be.
     """
     inputs = [getattr(kafka.topics, role) for role in KINDS]
-    outputs = [name for name in kafka.topics.model_dump().values() if name not in inputs]
+    outputs = [*(name for name in kafka.topics.model_dump().values() if name not in inputs), *exports]
     wanted = {key: value for key, value in TOPIC_CONFIG.items() if retrospective or key != "retention.ms"}
     client = admin(kafka)
     try:

@@ -102,7 +102,9 @@ def _connect(settings: Settings) -> None:
     if settings.source == "kafka":
         from pipelines.topic_check import check_topics
 
-        checked = check_topics(settings.kafka, retrospective=settings.time == "stream")
+        checked = check_topics(
+            settings.kafka, retrospective=settings.time == "stream", exports=settings.exports.places()
+        )
         click.echo(f"broker: every topic is there and rightly set; {checked.partitions} partitions")
         for line in checked.advice:
             click.echo(f"advice: {line}")

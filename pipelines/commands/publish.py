@@ -68,7 +68,7 @@ def command(
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
-    made = create_topics(kafka, kafka.topics.model_dump().values(), partitions)
+    made = create_topics(kafka, [*kafka.topics.model_dump().values(), *settings.exports.places()], partitions)
     if made:
         click.echo(f"made the topics {', '.join(made)}", err=True)
     sent = _play(dataset, kafka, speed)

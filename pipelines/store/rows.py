@@ -11,7 +11,7 @@ from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
 from pipelines.outages import ModelEvent
 
-OUTGOING = ("alerts", "merges", "deadletters")
+OUTGOING = ("alerts", "merges", "deadletters", "fhir", "hl7v2")
 """The roles of the topics that the service writes, the most urgent first."""
 
 

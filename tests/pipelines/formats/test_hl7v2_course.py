@@ -1,7 +1,6 @@
 """The same course as HL7 v2 and as canonical JSON gives the same alerts, replayed and through the service."""
 
 import json
-import re
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from detector.clock import HOUR, MINUTE, minute_ceil, to_datetime
+from detector.clock import HOUR, MINUTE, minute_ceil
 from detector.engine import Ward, run
 from detector.events import Encounter, Observation, PatientEvent, Pump, Ticked, TimeMoved
 from pipelines.formats.canonical import encode
@@ -22,40 +21,10 @@ from pipelines.settings import Settings
 from pipelines.simulate import Bed, events
 from pipelines.sources.file import FileSource
 from pipelines.store import Store
-from tests.pipelines.formats.hl7v2_messages import fields, hl7v2, message, msh, obr, obx, oru
+from tests.pipelines.formats.hl7v2_messages import NAMES, hl7v2, obr, obx, oru, rendered
 
 START = 1_900_022_400_000
 BEDS = [Bed(1, pump=True, course="published"), Bed(2, course="hyperthermia", onset_h=3), Bed(3, pump=True)]
-TRIGGERS = {"admitted": "A01", "discharged": "A03"}
-SEXES = {"female": "F", "male": "M", None: ""}
-NAMES = ("temp", "hr", "rr", "spo2", "sbp", "dbp", "gcs", "ck", "ckmb", "creat", "ast", "alt", "bili", "plt", "wbc", "inr",
-         "pt", "k", "hco3")  # fmt: skip
-"""Signals that the course calls by the catalogue's name: a code of the site in HL7 v2."""
-
-
-def time(at: int) -> str:
-    return to_datetime(at).strftime("%Y%m%d%H%M%S.%f")[:-3] + "+0000"
-
-
-def rendered(event: PatientEvent) -> bytes:
-    """A line as an interface engine would write it; what HL7 v2 has no place for stays canonical."""
-    if isinstance(event, Observation):
-        loinc = re.fullmatch(r"\d+-\d", event.code)
-        limit = "" if event.reference_high is None else f"0-{event.reference_high}"
-        result = fields(
-            "OBX", f1="1", f2="ST" if event.value is None else "NM", f3=f"{event.code}^^{'LN' if loinc else 'SITE'}",
-            f5=event.value_text or str(event.value), f6=event.unit or "", f7=limit, f11="F", f14=time(event.effective_at),
-        )  # fmt: skip
-        order = fields("OBR", f1="1", f4="PANEL", f22=time(event.available_at))
-        visit = fields("PV1", f1="1", f2="I", f19=event.stay_id or "")
-        return message(msh(f3=event.source or ""), f"PID|1||{event.patient_id}^^^H^MR", visit, order, result)
-    if isinstance(event, Encounter):
-        born = "" if event.age_years is None else f"{to_datetime(event.at).year - int(event.age_years)}0101"
-        person = fields("PID", f3=f"{event.patient_id}^^^H^MR", f7=born, f8=SEXES[event.sex])
-        visit = fields("PV1", f2="I", f3=event.unit or "", f19=event.stay_id)
-        kind = TRIGGERS[event.event]
-        return message(msh(f"ADT^{kind}", f7=time(event.available_at)), f"EVN|{kind}|{time(event.at)}", person, visit)
-    return encode(event)
 
 
 @pytest.fixture(scope="module")
