@@ -94,7 +94,11 @@ def is_pump_device(names: Iterable[str]) -> bool:
     >>> is_pump_device(["Medtronic SynchroMed II"])
     True
     """
-    return any(_words("device", "names").search(text) for text in names)
+    return any(
+        _words("device", "names").search(text)
+        or (_words("device", "kind").search(text) and _words("device", "thing").search(text))
+        for text in names
+    )
 
 
 def pump_events(system: str, code: str) -> tuple[PumpKind, ...]:

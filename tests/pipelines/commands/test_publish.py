@@ -24,3 +24,12 @@ def test_brokers_that_are_none_are_refused_in_the_words_of_the_configuration(
 
     assert isinstance(done.exception, ConfigError)
     assert told in done.exception.problems[0]
+
+
+def test_topics_of_another_format_are_refused_because_canonical_is_what_it_writes(tmp_path: Path) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("kafka: {formats: {observations: fhir, encounters: hl7v2}}")
+    done = CliRunner().invoke(command, [str(tmp_path / "o.csv"), "--config", str(config)])
+
+    assert isinstance(done.exception, ConfigError)
+    assert done.exception.problems[0].startswith("config.yaml $.kafka.formats: fhir, hl7v2; expected canonical")

@@ -54,7 +54,15 @@ def test_baclofen_is_known_by_name_and_by_the_codes_of_its_intrathecal_products(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_one"), [("Prometra II", True), ("ITB pump", True), ("insulin pump", False), ("Synchrony", False)]
+    ("text", "is_one"),
+    [
+        ("Prometra II", True),
+        ("ITB pump", True),
+        ("Infusion pump, implantable, intrathecal", True),
+        ("intrathecal catheter", False),
+        ("insulin pump", False),
+        ("Synchrony", False),
+    ],
 )
 def test_a_pump_is_known_by_its_family_or_its_kind(text: str, is_one: bool) -> None:
     assert is_one == is_pump_device([text])
