@@ -205,6 +205,11 @@ class Metrics:
         self._state = self._single(Gauge, "state_bytes", "Stored form of all patients.")
         self._scores = self._single(Histogram, "model_score", "Withdrawal scores of gated patients.", buckets=SCORES)
         self._quarantined = self._gauge("model_quarantined", "1 while a model is kept out.", model=tuple(plan.models))
+        self._shadow_alerts = self._counter(
+            "shadow_alerts", "Alerts that the plan in the shadow would have opened or raised.",
+            syndrome=SYNDROMES, severity=tuple(SEVERITIES),
+        )  # fmt: skip
+        self._shadow_up = self._single(Gauge, "shadow_up", "1 while a plan runs in the shadow.")
         self._gauge("build_info", "1.", version=(version("itbwatch"),), python=(platform.python_version(),))[
             version("itbwatch"), platform.python_version()
         ].set(1)
@@ -302,6 +307,15 @@ class Metrics:
 
     def state_bytes(self, size: int) -> None:
         self._state.set(size)
+
+    def shadow(self, records: Iterable[AlertRecord]) -> None:
+        """What the plan in the shadow would have let out."""
+        for record in records:
+            if record.state in ("opened", "raised"):
+                self._shadow_alerts[record.syndrome, record.severity].inc()
+
+    def shadow_up(self, up: bool) -> None:  # noqa: FBT001 - as above
+        self._shadow_up.set(up)
 
     def model_quarantined(self, model: str, *, quarantined: bool) -> None:
         self._quarantined[model,].set(quarantined)

@@ -23,6 +23,8 @@ from pipelines.exports import EXPORTS, Export
 from pipelines.replay import Outcome
 
 ALERTS, SUMMARY, REPORT = "alerts.parquet", "summary.json", "report.html"
+SHADOW = "shadow.parquet"
+"""As ``ALERTS``, of the overlay of ``replay --shadow``."""
 COUNTED_STATES = ("opened", "raised")
 """The steps of an alert that ask for attention, hence the ones a burden counts."""
 
@@ -89,7 +91,7 @@ def check_output(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError([f"{out}: is a file; expected a folder for the results, --out DIR"])
-    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT, *EXPORTS.values()})
+    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT, SHADOW, *EXPORTS.values()})
     if others:
         raise ConfigError([f"{out}: holds {others[0]!r}; expected a new folder or an earlier replay's, --out DIR"])
 
@@ -100,16 +102,19 @@ def write(
     summary: Mapping[str, Any],
     report: str,
     exports: Mapping[str, Export] | None = None,
+    shadow: Sequence[AlertRecord] | None = None,
 ) -> None:
     """Write all files beside ``out`` and move them there as one folder; a failure leaves nothing behind.
 
-    ``exports`` are written to the files of their names in ``EXPORTS``.
+    ``exports`` are written to the files of their names in ``EXPORTS``, the records of ``shadow`` to ``SHADOW``.
     """
     out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
     try:
         part.mkdir(parents=True)
         alerts_table(records).write_parquet(part / ALERTS)
+        if shadow is not None:
+            alerts_table(shadow).write_parquet(part / SHADOW)
         (part / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
         (part / REPORT).write_text(report, encoding="utf-8")
         for name, export in (exports or {}).items():

@@ -16,8 +16,10 @@ from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
 from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
+from pipelines.plan_files import load_plan
 from pipelines.service import Service
 from pipelines.settings import Settings
+from pipelines.shadow import Shadow, shadow_settings
 from pipelines.sources import Owner, Source
 from pipelines.sources.file import FileSource
 from pipelines.sources.kafka import KafkaSource
@@ -60,6 +62,7 @@ def running(
             board,
             partial(connect, settings),
             restore_models=restore_models,
+            shadow=_shadow(settings, plan, store),
         )
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice
@@ -87,6 +90,19 @@ def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> dict[str, Guar
         name: GuardedModel(model, most_s=settings.models.most_seconds, told=partial(told, name))
         for name, model in open_each(settings, plan).items()
     }
+
+
+def _shadow(settings: Settings, champion: Plan, store: Store) -> Shadow | None:
+    """The plan that is tried beside, where one is named."""
+    chosen = shadow_settings(settings)
+    if chosen is None:
+        return None
+    plan = load_plan(chosen)
+    log.info("shadow_begun plan=%s champion=%s", plan.digest[:12], champion.digest[:12])
+    return Shadow(
+        plan, open_each(chosen, plan), store, champion, most_s=settings.models.most_seconds,
+        kafka=settings.source == "kafka",
+    )  # fmt: skip
 
 
 @contextmanager

@@ -50,6 +50,7 @@ from pipelines.outages import Quarantine
 from pipelines.outbox import Publisher
 from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
+from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
 from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
 from pipelines.technical import Subject, is_ours, opened, owner, resolved, subject
@@ -92,13 +93,14 @@ class Decided:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)
     received: dict[Position, int] = field(default_factory=dict)
+    shadow: Batch = field(default_factory=Batch)
     newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
 
 class Service:
     """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner.
 
-    ``restore_models`` takes back what was kept out.
+    ``restore_models`` takes back what was kept out; ``shadow`` is the plan that is tried beside.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Service:
         connect: Callable[[Owner], Source],
         *,
         restore_models: bool = False,
+        shadow: Shadow | None = None,
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -123,6 +126,7 @@ class Service:
         }
         self._models = models
         self._restore_models = restore_models
+        self._shadow = shadow
         self._store = store
         self._publisher = publisher
         self._metrics = metrics
@@ -212,6 +216,8 @@ class Service:
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
         self._board.take(alarms)
+        if self._shadow is not None:
+            self._shadow.gained(partition, stored.positions, stored.patients)
         log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
         return {topic: offset for topic, offset in stored.positions.items() if topic != TICK}
 
@@ -220,6 +226,8 @@ class Service:
         self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
         self._board.forget(alarm.alert_id for alarm in owned.alarms.values())
+        if self._shadow is not None:
+            self._shadow.lost(partition)
         log.info("partition_lost partition=%d", partition)
 
     def gap(self, topic: str, partition: int, wanted: int) -> None:
@@ -257,7 +265,9 @@ class Service:
             decided.batch, folded = self._run(partition, events, decided.ledger)
             work.journal += journal(folded, ticked_before)
             self._note_models(partition, decided)
-        if not raws and not (decided.batch.touched or decided.batch.records):
+        if self._shadow is not None:
+            decided.shadow = self._shadow.follow(partition, events, work)
+        if not raws and not (decided.batch.touched or decided.batch.records or decided.shadow.touched):
             return None
         self._fill(decided, owned.ward, came)
         return decided
@@ -401,6 +411,9 @@ class Service:
 
     def _count(self, one: Decided) -> None:
         self._metrics.batch(one.batch, one.ledger)
+        if self._shadow is not None:
+            self._shadow.stored(one.work.partition, one.shadow)
+            self._metrics.shadow(one.shadow.records)
         self._board.take(one.batch.records)
         for topic, reason in one.rejected:
             self._metrics.rejected(topic, reason)
@@ -430,5 +443,6 @@ class Service:
             self._metrics.kafka_up(self._source.up())
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
+        self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
         alarms = [alarm for one in self._owned.values() for alarm in one.alarms.values()]
         self._metrics.refresh((one.ward for one in self._owned.values()), alarms)

@@ -237,6 +237,12 @@ class Models(_Section):
     most_seconds: float = Field(default=5.0, gt=0, le=600)
 
 
+class Shadow(_Section):
+    overlay: FileName | None = None
+    catalogue: FileName | None = None
+    models: FileName | None = None
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -265,6 +271,7 @@ class Settings(_Section):
     rules: Rules = Rules()
     overlay: FileName | None = None
     models: Models = Models()
+    shadow: Shadow | None = None
     logging: Logging = Logging()
 
     @field_validator("exports")

@@ -15,6 +15,7 @@ from detector.rules.overlay import Overlay
 from pipelines.plan_files import catalogue_of, load_plan, overlay_of, read_catalogue
 from pipelines.settings import Settings
 from pipelines.settings_file import named, read_settings, with_overlay
+from pipelines.shadow import shadow_settings
 from pipelines.store import Store
 
 
@@ -57,6 +58,9 @@ def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa:
         laid = overlay_of(settings)
         if laid is not None:
             _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)
+        beside = shadow_settings(settings)
+        if beside is not None:
+            _show_shadow(beside)
     except ConfigError as error:
         problems += named(config, error.problems)
     if problems:
@@ -89,6 +93,12 @@ def _show_overlay(file: str, overlay: Overlay, plan: Plan, examples: dict[str, S
     otherwise = [rule for rule, written in examples.items() for _ in run_examples(plan, rule, written)]
     told = ", ".join(dict.fromkeys(otherwise)) or "none"
     click.echo(f"  expectations of the examples that read otherwise: {len(otherwise)}, of rules: {told}")
+
+
+def _show_shadow(settings: Settings) -> None:
+    plan, overlay = load_plan(settings), overlay_of(settings)
+    said = "no overlay" if overlay is None else f"overlay {settings.overlay}, {len(overlay.changes)} changes"
+    click.echo(f"shadow: plan {plan.digest[:12]}, rules {plan.rules_version}, {said}")
 
 
 def _connect(settings: Settings) -> None:

@@ -18,10 +18,11 @@ from rich.text import Text
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.exports import EXPORTS, exporter
-from pipelines.plan_files import load_site
+from pipelines.plan_files import load_plan, load_site
 from pipelines.replay import replay
 from pipelines.report import report_html
 from pipelines.results import check_output, summarise, write
+from pipelines.settings_file import with_overlay
 
 
 @click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")
@@ -45,14 +46,16 @@ from pipelines.results import check_output, summarise, write
 @click.option(
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
 )
+@click.option("--shadow", type=click.Path(path_type=Path), help="An overlay to try beside: OUT/shadow.parquet.")
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
-    exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None,
+    exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None, shadow: Path | None,
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
     INPUT is a canonical table of observations: Parquet, CSV, or NDJSON of any events. With another --format it is the
     folder of that data set; look at it first with `itbwatch check --format NAME INPUT`.
+    With --shadow the same stays are run a second time under that overlay; `itbwatch compare OUT` shows the differences.
     """
     if engine == "spark":
         raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
@@ -60,17 +63,22 @@ def command(
     settings, plan = load_site(config, overlay)
     started = time.perf_counter()
     dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
-    with _progress(len(dataset)) as advance:
+    challenger = None if shadow is None else with_overlay(settings, shadow)
+    if challenger is not None:
+        load_plan(challenger)
+    with _progress(len(dataset) * (1 if challenger is None else 2)) as advance:
         outcome = replay(dataset, settings, workers=workers, progress=advance)
+        taken = time.perf_counter() - started
+        beside = None if challenger is None else replay(dataset, challenger, workers=workers, progress=advance).records
     asked = {
         "inputs": [path.name for path in inputs], "format": format_name, "stays": stays and stays.name,
         "pumps": pumps if pumps in ("all", "none", None) else Path(pumps).name, "context": context and context.name,
-        "workers": workers, "synthetic": dataset.synthetic, "remarks": dataset.remarks,
+        "shadow": shadow and shadow.name, "workers": workers, "synthetic": dataset.synthetic, "remarks": dataset.remarks,
     }  # fmt: skip
     rows = len(dataset) + sum(dataset.rejected.values())
-    summary = summarise(outcome, plan, rows=rows, seconds=time.perf_counter() - started, run=asked)
+    summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
-    write(out, outcome.records, summary, report_html(outcome, summary), asked_for)
+    write(out, outcome.records, summary, report_html(outcome, summary), asked_for, beside)
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
     _print(summary, out)

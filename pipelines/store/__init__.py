@@ -26,6 +26,8 @@ from pipelines.store.rows import (
     Fenced,
     OutboxRow,
     Outgoing,
+    ShadowRun,
+    ShadowWork,
     StoredPartition,
     StoredPatient,
     Work,
@@ -44,8 +46,12 @@ from pipelines.store.tables import (
     patients,
     positions,
     segments,
+    shadow_alerts,
+    shadow_patients,
+    shadow_runs,
+    shadow_segments,
 )
-from pipelines.store.writing import move, write
+from pipelines.store.writing import copy_champion, move, write, write_shadow
 from pipelines.ticks import wall_ms
 
 __all__ = [
@@ -56,6 +62,8 @@ __all__ = [
     "Fenced",
     "OutboxRow",
     "Outgoing",
+    "ShadowRun",
+    "ShadowWork",
     "Store",
     "StoredPartition",
     "StoredPatient",
@@ -119,16 +127,39 @@ class Store:
             found = connection.execute(
                 sa.select(positions.c.topic, positions.c.next_offset).where(positions.c.partition == partition)
             )
-            awake = (patients.c.partition == partition) & ~patients.c.resting
-            return StoredPartition(dict(found.all()), _patients(connection, awake))
+            return StoredPartition(dict(found.all()), _patients(connection, _CHAMPION, partition))
 
     def patients(self, partition: int, patient_ids: Sequence[str]) -> list[StoredPatient]:
         """Those of these patients that this partition number has."""
         if not patient_ids:
             return []
         with self._transaction() as connection:
-            here = (patients.c.partition == partition) & patients.c.patient_id.in_(patient_ids)
-            return _patients(connection, here)
+            return _patients(connection, _CHAMPION, partition, patient_ids)
+
+    def shadow_run(self, partition: int) -> ShadowRun | None:
+        """The challenger that was stored last in this partition number."""
+        columns = [shadow_runs.c[name] for name in ShadowRun._fields]
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(*columns).where(shadow_runs.c.partition == partition)).first()
+        return None if row is None else ShadowRun(*row)
+
+    def shadow_runs(self) -> dict[int, ShadowRun]:
+        """The challengers by partition number."""
+        with self._transaction() as connection:
+            numbers = list(connection.scalars(sa.select(shadow_runs.c.partition)))
+        found = {number: self.shadow_run(number) for number in numbers}
+        return {number: run for number, run in found.items() if run is not None}
+
+    def shadow_patients(self, partition: int, patient_ids: Sequence[str] | None = None) -> list[StoredPatient]:
+        """The challenger's patients of this partition number: those not resting, or those named."""
+        with self._transaction() as connection:
+            return _patients(connection, _SHADOW, partition, patient_ids)
+
+    def shadow_alerts(self, partition: int, generation: int) -> list[bytes]:
+        """What the challenger would have let out, as JSON, in its order."""
+        mine = (shadow_alerts.c.partition == partition) & (shadow_alerts.c.generation == generation)
+        with self._transaction() as connection:
+            return list(connection.scalars(sa.select(shadow_alerts.c.record).where(mine).order_by(shadow_alerts.c.id)))
 
     def partitions_of(self, patient_ids: Sequence[str]) -> dict[str, int]:
         """Where these patients are stored already."""
@@ -150,7 +181,10 @@ class Store:
         with self._transaction() as connection:
             for work in works:
                 move(connection, work)
+                if work.shadow is not None and work.shadow.fresh:
+                    copy_champion(connection, work.partition)
                 write(connection, work, stored_at)
+                write_shadow(connection, work, {**work.read, **work.moved})
             if stored_at - self._pruned_at > HOUR:
                 self._prune(connection, stored_at - self._journal_days * DAY)
                 self._pruned_at = stored_at
@@ -273,12 +307,20 @@ class Store:
         connection.execute(outbox.delete().where(outbox.c.published, outbox.c.stored_at < before))
 
 
-def _patients(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[StoredPatient]:
+_CHAMPION, _SHADOW = (patients, segments), (shadow_patients, shadow_segments)
+
+
+def _patients(
+    connection: sa.Connection, kept: tuple[sa.Table, sa.Table], partition: int, only: Sequence[str] | None = None
+) -> list[StoredPatient]:
+    heads, readings = kept
+    where = heads.c.partition == partition
+    where &= ~heads.c.resting if only is None else heads.c.patient_id.in_(only)
     rows = connection.execute(
-        sa.select(patients.c.patient_id, patients.c.head, segments.c.payload)
-        .join(segments, segments.c.patient_id == patients.c.patient_id, isouter=True)
+        sa.select(heads.c.patient_id, heads.c.head, readings.c.payload)
+        .join(readings, readings.c.patient_id == heads.c.patient_id, isouter=True)
         .where(where)
-        .order_by(patients.c.patient_id, segments.c.number)
+        .order_by(heads.c.patient_id, readings.c.number)
     )
     return [
         StoredPatient(patient_id, head, [row.payload for row in group if row.payload is not None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from detector.errors import ItbwatchError
 from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
 from pipelines.outages import ModelEvent
+from pipelines.ticks import wall_ms
 
 OUTGOING = ("alerts", "merges", "deadletters", "fhir", "hl7v2")
 """The roles of the topics that the service writes, the most urgent first."""
@@ -66,6 +68,42 @@ class StoredPartition(NamedTuple):
     patients: list[StoredPatient]
 
 
+class ShadowRun(NamedTuple):
+    """A challenger against a champion in one partition number. ``generation`` (ms UTC of the host) tells runs apart;
+    ``since`` is the tick from which on it decided; ``positions`` are those at which its patients stand.
+    """
+
+    generation: int
+    since: int
+    champion: str
+    challenger: str
+    positions: str = ""
+
+    @classmethod
+    def made(cls, since: int, champion: str, challenger: str) -> ShadowRun:
+        return cls(wall_ms(), since, champion, challenger)
+
+    def stands_at(self, positions: Mapping[str, int], now: ShadowRun) -> bool:
+        """Whether it is the same comparison as ``now``, and nothing was committed without it."""
+        same = (self.champion, self.challenger) == (now.champion, now.challenger)
+        return same and self.positions == written(positions)
+
+
+def written(positions: Mapping[str, int]) -> str:
+    """Positions as one text."""
+    return json.dumps(dict(sorted(positions.items())))
+
+
+class ShadowWork(NamedTuple):
+    """What one poll changed for the challenger; ``fresh`` = the champion's patients as they were are copied first."""
+
+    of: ShadowRun
+    fresh: bool
+    patients: list[tuple[str, Changes]]
+    resting: set[str]
+    alerts: list[AlertRecord]
+
+
 @dataclass
 class Work:
     """What one poll changed in one partition number. ``read`` are the positions it started from; of the ``patients``
@@ -84,3 +122,4 @@ class Work:
     redriven: list[int] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     model_events: list[ModelEvent] = field(default_factory=list)
+    shadow: ShadowWork | None = None

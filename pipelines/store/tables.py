@@ -102,6 +102,40 @@ model_events = _table(
 )
 """When models were kept out and taken back (``pipelines.outages``)."""
 
+shadow_runs = _table(
+    "shadow_runs",
+    _column("partition", sa.Integer, primary_key=True),
+    _column("generation", sa.BigInteger),
+    _column("since", sa.BigInteger),
+    _column("champion", sa.Text),
+    _column("challenger", sa.Text),
+    _column("positions", sa.Text),
+)
+"""The challenger of each partition number, and the positions at which its patients stand (``pipelines.shadow``)."""
+
+shadow_patients = _table(
+    "shadow_patients",
+    _column("patient_id", sa.Text, primary_key=True),
+    _column("partition", sa.Integer),
+    _column("resting", sa.Boolean),
+    _column("head", sa.LargeBinary),
+    sa.Index("shadow_patients_awake", "partition", "resting"),
+)
+shadow_segments = _table(
+    "shadow_segments",
+    _column("patient_id", sa.Text, primary_key=True),
+    _column("number", sa.Integer, primary_key=True),
+    _column("payload", sa.LargeBinary),
+)
+shadow_alerts = _table(
+    "shadow_alerts",
+    _column("id", _ID, primary_key=True),
+    _column("partition", sa.Integer),
+    _column("generation", sa.BigInteger),
+    _column("record", sa.LargeBinary),
+)
+"""What the challenger would have let out."""
+
 journal = _table(
     "journal",
     _column("id", _ID, primary_key=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +10,23 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from detector.errors import StateError
-from pipelines.store.rows import Fenced, Work
-from pipelines.store.tables import alerts, deadletters, journal, labels, model_events, outbox, positions, segments
+from detector.snapshot import Changes
+from pipelines.store.rows import Fenced, Work, written
+from pipelines.store.tables import (
+    alerts,
+    deadletters,
+    journal,
+    labels,
+    model_events,
+    outbox,
+    patients,
+    positions,
+    segments,
+    shadow_alerts,
+    shadow_patients,
+    shadow_runs,
+    shadow_segments,
+)
 
 
 def move(connection: sa.Connection, work: Work) -> None:
@@ -30,30 +45,72 @@ def move(connection: sa.Connection, work: Work) -> None:
             raise Fenced(work.partition)
 
 
-_SAVE_HEAD = sa.text(
-    "insert into patients (patient_id, partition, resting, head) values (:patient_id, :partition, :resting, :head)"
-    " on conflict (patient_id) do update"
-    " set partition = excluded.partition, resting = excluded.resting, head = excluded.head"
-)
-_ADD_SEGMENT = sa.text(
-    "insert into segments (patient_id, number, payload)"
-    " select :patient_id, coalesce(max(number), 0) + 1, :payload from segments where patient_id = :patient_id"
-)
+def _save_head(table: str) -> sa.TextClause:
+    return sa.text(
+        f"insert into {table} (patient_id, partition, resting, head)"  # noqa: S608 - ours
+        " values (:patient_id, :partition, :resting, :head) on conflict (patient_id) do update"
+        " set partition = excluded.partition, resting = excluded.resting, head = excluded.head"
+    )
+
+
+def _add_segment(table: str) -> sa.TextClause:
+    return sa.text(
+        f"insert into {table} (patient_id, number, payload)"  # noqa: S608 - ours
+        f" select :patient_id, coalesce(max(number), 0) + 1, :payload from {table} where patient_id = :patient_id"
+    )
+
+
+_CHAMPION = segments, _save_head("patients"), _add_segment("segments")
+_SHADOW = shadow_segments, _save_head("shadow_patients"), _add_segment("shadow_segments")
+
+
+def _write_patients(
+    connection: sa.Connection, where: tuple[sa.Table, sa.TextClause, sa.TextClause], partition: int,
+    changed: Sequence[tuple[str, Changes]], resting: set[str],
+) -> None:  # fmt: skip
+    readings, save_head, add_segment = where
+    forgotten = [patient_id for patient_id, changes in changed if changes.replace]
+    _execute(
+        connection, readings.delete().where(readings.c.patient_id == sa.bindparam("id")), [{"id": i} for i in forgotten]
+    )
+    _execute(connection, save_head, (
+        {"patient_id": patient_id, "partition": partition, "resting": patient_id in resting, "head": changes.head}
+        for patient_id, changes in changed
+    ))  # fmt: skip
+    _execute(connection, add_segment, (
+        {"patient_id": patient_id, "payload": changes.segment}
+        for patient_id, changes in changed if changes.segment is not None
+    ))  # fmt: skip
+
+
+def write_shadow(connection: sa.Connection, work: Work, stands: Mapping[str, int]) -> None:
+    """What the challenger changed; ``stands`` are the positions after this transaction."""
+    shadow = work.shadow
+    if shadow is None:
+        return
+    _write_patients(connection, _SHADOW, work.partition, shadow.patients, shadow.resting)
+    _execute(connection, shadow_alerts.insert(), (
+        {"partition": work.partition, "generation": shadow.of.generation, "record": one.to_json()}
+        for one in shadow.alerts
+    ))  # fmt: skip
+    connection.execute(shadow_runs.delete().where(shadow_runs.c.partition == work.partition))
+    row = shadow.of._asdict() | {"partition": work.partition, "positions": written(stands)}
+    connection.execute(shadow_runs.insert().values(row))
+
+
+def copy_champion(connection: sa.Connection, partition: int) -> None:
+    """The challenger's patients become those of the champion, as they are stored now."""
+    theirs = sa.select(patients.c.patient_id).where(patients.c.partition == partition)
+    old = sa.select(shadow_patients.c.patient_id).where(shadow_patients.c.partition == partition)
+    for table in (shadow_segments, shadow_patients):
+        connection.execute(table.delete().where(table.c.patient_id.in_(theirs) | table.c.patient_id.in_(old)))
+    for source, table in ((patients, shadow_patients), (segments, shadow_segments)):
+        rows = sa.select(*source.c).where(source.c.patient_id.in_(theirs))
+        connection.execute(table.insert().from_select([column.name for column in source.c], rows))
 
 
 def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
-    forgotten = [patient_id for patient_id, changes in work.patients if changes.replace]
-    _execute(
-        connection, segments.delete().where(segments.c.patient_id == sa.bindparam("id")), [{"id": i} for i in forgotten]
-    )
-    _execute(connection, _SAVE_HEAD, (
-        {"patient_id": patient_id, "partition": work.partition, "resting": patient_id in work.resting, "head": changes.head}
-        for patient_id, changes in work.patients
-    ))  # fmt: skip
-    _execute(connection, _ADD_SEGMENT, (
-        {"patient_id": patient_id, "payload": changes.segment}
-        for patient_id, changes in work.patients if changes.segment is not None
-    ))  # fmt: skip
+    _write_patients(connection, _CHAMPION, work.partition, work.patients, work.resting)
     try:
         _execute(connection, alerts.insert(), (
             {"alert_id": one.alert_id, "sequence": one.sequence, "patient_id": one.patient_id, "syndrome": one.syndrome,

@@ -209,3 +209,15 @@ def test_an_overlay_is_shown_change_by_change_and_its_mistakes_are_named(site: P
     done = check("--config", str(site / "config.yaml"))
     assert 2 == done.returncode
     assert f"{overlay} $.changes[0].from: 'critical': W-05 says 'warning' now" in done.stderr
+
+
+def test_the_plan_in_the_shadow_is_checked_too(site: Path) -> None:
+    write(site, shadow={"overlay": str(site / "none.yaml")})
+    done = check("--config", str(site / "config.yaml"))
+
+    assert 2 == done.returncode
+    assert "none.yaml: cannot be read" in done.stderr
+    (site / "none.yaml").write_text("overlay: 1\ntitle: as it is\nbecause: a look\nchanges: []\n")
+    done = check("--config", str(site / "config.yaml"))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "none.yaml, 0 changes" in done.stdout
