@@ -225,10 +225,11 @@ class Collector:
 
 
 class Kept:
-    """Rows of one kind: in memory, until they are too many."""
+    """Rows of one kind: in memory, until they are too many (``most``; None = ``ROWS_IN_MEMORY``)."""
 
-    def __init__(self, columns: dict[str, type[pl.DataType]]) -> None:
+    def __init__(self, columns: dict[str, type[pl.DataType]], most: int | None = None) -> None:
         self._columns = columns
+        self._most = most
         self._tables = [pl.DataFrame(schema=columns)]
         self._held = 0
         self.spill: Spill | None = None
@@ -236,7 +237,7 @@ class Kept:
     def add(self, table: pl.DataFrame) -> None:
         self._tables.append(table.select(pl.col(name).cast(kind) for name, kind in self._columns.items()))
         self._held += len(table)
-        if self._held >= ROWS_IN_MEMORY:
+        if self._held >= (self._most or ROWS_IN_MEMORY):
             self.flush()
 
     def flush(self) -> None:

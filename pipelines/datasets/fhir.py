@@ -35,7 +35,8 @@ from pipelines.tables import kind_of
 LINES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 WHOLE = (".json", ".json.gz")
 LARGEST = 64 << 20  # bytes of one line, or of a Bundle: decoded it takes a few times as much
-ROWS_AT_ONCE = 50_000  # held as objects before they become columns
+ROWS_AT_ONCE = 20_000  # held as objects before they become columns
+MOST = 200_000  # rows in memory before they go to disk: with four ids of 36 characters a row weighs twice the usual
 
 _OBSERVED, _TREATED = tuple(OBSERVATION_COLUMNS)[:-2], tuple(CONTEXT_COLUMNS)[:-2]
 
@@ -92,7 +93,7 @@ class _Found:
     def __init__(self) -> None:
         self.rejected: Counter[tuple[str, str]] = Counter()
         self.events = 0
-        self._observed, self._treated = Kept(OBSERVATION_COLUMNS), Kept(CONTEXT_COLUMNS)
+        self._observed, self._treated = Kept(OBSERVATION_COLUMNS, MOST), Kept(CONTEXT_COLUMNS, MOST)
         self._observations: list[tuple[object, ...]] = []
         self._treatments: list[tuple[object, ...]] = []
         self._others: list[Placed] = []

@@ -8,7 +8,6 @@ import pytest
 
 from detector.errors import ConfigError
 from detector.events import Encounter, Observation
-from pipelines import collecting
 from pipelines.dataset import Dataset, InputRefused, declare_pumps
 from pipelines.datasets import FORMATS, fhir, open_dataset
 from pipelines.settings import Settings, SiteCode
@@ -115,7 +114,7 @@ def test_a_set_too_large_for_memory_gives_the_same_events(tmp_path: Path, monkey
     path.write_bytes(lines(*results, drug, oral, ENCOUNTER, PATIENT))
     in_memory = opened(path)
     monkeypatch.setattr(fhir, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(collecting, "ROWS_IN_MEMORY", 20)
+    monkeypatch.setattr(fhir, "MOST", 20)
     on_disk = opened(path)
 
     assert isinstance(on_disk, SpilledDataset)
