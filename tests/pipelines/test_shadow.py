@@ -9,12 +9,13 @@ import pytest
 from detector.clock import HOUR, MINUTE, minute_ceil
 from detector.events import TimeMoved
 from detector.records import AlertRecord
+from detector.rules.overlay import settable
 from models.quarantine import GuardedModel
 from pipelines.formats.canonical import encode
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
 from pipelines.outbox import FilePublisher
-from pipelines.plan_files import load_plan
+from pipelines.plan_files import load_plan, read_catalogue
 from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow, shadow_settings
@@ -26,15 +27,16 @@ from pipelines.web.board import Board
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
 MODELS = open_each(Settings(), PLAN)
-OVERLAY = """
+CRITICAL_SCORE = settable(read_catalogue()[1]["S-01.yaml"])["escalate[1].when.all[0].score.at_least"]
+OVERLAY = f"""
 overlay: 1
 title: quieter
 because: a test
 changes:
-- {rule: S-01, key: "escalate[1].when.all[0].score.at_least", from: 0.93, to: 2.0, because: a test}
-- {rule: R-06, key: severity, from: warning, to: watch, because: a test}
-- {rule: C-15, key: severity, from: critical, to: warning, because: a test}
-- {rule: R-07, key: severity, from: warning, to: watch, because: a test}
+- {{rule: S-01, key: "escalate[1].when.all[0].score.at_least", from: {CRITICAL_SCORE}, to: 2.0, because: a test}}
+- {{rule: R-06, key: severity, from: warning, to: watch, because: a test}}
+- {{rule: C-15, key: severity, from: critical, to: warning, because: a test}}
+- {{rule: R-07, key: severity, from: warning, to: watch, because: a test}}
 """
 
 

@@ -11,7 +11,15 @@ from detector.rules.overlay import Overlay, overlaid, read_overlay, settable
 from pipelines.plan_files import plan_from_files, read_catalogue
 
 RULES = read_catalogue()[1]
-SCORE = {"rule": "S-01", "key": "escalate[0].when.all[0].score.at_least", "from": 0.82, "to": 0.9, "because": "budget"}
+NOW = settable(RULES["S-01.yaml"])
+WARNS = NOW["escalate[0].when.all[0].score.at_least"]
+SCORE = {
+    "rule": "S-01",
+    "key": "escalate[0].when.all[0].score.at_least",
+    "from": WARNS,
+    "to": 0.99,
+    "because": "budget",
+}
 CK = {"rule": "W-05", "key": "severity", "from": "warning", "to": "watch", "because": "CK alone"}
 FEVER = {
     "definition": "fever-38.5-in-24h", "key": "when.any[0].reading.at_least", "from": 38.5, "to": 38.7, "because": "warm",
@@ -34,20 +42,19 @@ def test_named_values_are_replaced_and_nothing_else() -> None:
     changed = overlaid(RULES, overlay(SCORE, CK, FEVER))
 
     assert RULES == before
-    assert changed["S-01.yaml"]["escalate"][0]["when"]["all"][0]["score"]["at_least"] == 0.9
+    assert changed["S-01.yaml"]["escalate"][0]["when"]["all"][0]["score"]["at_least"] == 0.99
     assert changed["W-05.yaml"]["severity"] == "watch"
-    changed["S-01.yaml"]["escalate"][0]["when"]["all"][0]["score"]["at_least"] = 0.82
+    changed["S-01.yaml"]["escalate"][0]["when"]["all"][0]["score"]["at_least"] = WARNS
     changed["W-05.yaml"]["severity"] = "warning"
     changed["definitions.yaml"]["definitions"]["fever-38.5-in-24h"]["when"]["any"][0]["reading"]["at_least"] = 38.5
     assert changed == RULES
 
 
 def test_thresholds_and_severities_can_be_set_and_steps_points_texts_and_durations_cannot() -> None:
-    assert settable(RULES["S-01.yaml"]) == {
-        "severity": "watch", "when.score.at_least": 0.70,
-        "escalate[0].to": "warning", "escalate[0].when.all[0].score.at_least": 0.82,
-        "escalate[1].to": "critical", "escalate[1].when.all[0].score.at_least": 0.93,
-    }  # fmt: skip
+    steps = range(len(RULES["S-01.yaml"]["escalate"]))
+    expected = [key for n in steps for key in (f"escalate[{n}].to", f"escalate[{n}].when.all[0].score.at_least")]
+
+    assert list(NOW) == ["severity", "when.score.at_least", *expected]
     for name, rule in RULES.items():
         for key, value in settable(rule).items():
             assert "examples" not in key, name
@@ -58,9 +65,9 @@ def test_every_mistake_is_named_at_once_with_path_value_expectation_and_nearest_
     found = mistakes(
         SCORE | {"rule": "S-1"},
         SCORE | {"key": "when.score.at_lest"},
-        SCORE | {"from": 0.8},
+        SCORE | {"from": 0.123},
         SCORE | {"to": "high"},
-        SCORE | {"to": float("nan"), "key": "when.score.at_least", "from": 0.7},
+        SCORE | {"to": float("nan"), "key": "when.score.at_least", "from": NOW["when.score.at_least"]},
         CK | {"to": "wach"},
         CK | {"because": " "},
         FEVER | {"definition": "fever-38.6-in-24h"},
@@ -74,7 +81,7 @@ def test_every_mistake_is_named_at_once_with_path_value_expectation_and_nearest_
     assert "expected 1" in told["$.overlay"]
     assert "'S-1' is not a rule; did you mean 'S-01'?" in told["$.changes[0].rule"]
     assert "did you mean 'when.score.at_least'?" in told["$.changes[1].key"]
-    assert "S-01 says 0.82 now" in told["$.changes[2].from"]
+    assert f"S-01 says {WARNS} now" in told["$.changes[2].from"]
     assert "'high': expected a number" in told["$.changes[3].to"]
     assert "nan: expected a number" in told["$.changes[4].to"]
     assert "'wach': expected one of info, watch, warning, critical; did you mean 'watch'?" in told["$.changes[5].to"]
