@@ -54,7 +54,7 @@ def read(scope: Scope, message: Message) -> None:
     parts = message.segments
     first = {name: next((one for one in parts if one.name == name), None) for name in ("EVN", "PV1", "PID")}
     try:
-        at = _at(scope, first, event, code)
+        at = _at(scope, first, event)
         if event == "merged":
             _merges(scope, message, at)
             return
@@ -83,18 +83,16 @@ def read(scope: Scope, message: Message) -> None:
         scope.refuse(error, f"ADT {code}")
 
 
-def _at(scope: Scope, first: dict[str, Segment | None], event: EncounterKind, code: str) -> int:
+def _at(scope: Scope, first: dict[str, Segment | None], event: EncounterKind) -> int:
     """When it happened.
 
     Raises:
         InputError: ``no_time``; ``date_only`` or ``bad_time`` where nothing better is said.
     """
     refused = InputError("no_time", "EVN-6, EVN-2: expected one of them")
-    # What is taken back happened at the time that PV1 gives; taking it back did not.
-    skipped = "PV1" if code == "A11" else None
     for name, number in _TIMES[event]:
         segment = first[name]
-        written = segment.text(number) if segment is not None and name != skipped else ""
+        written = segment.text(number) if segment is not None else ""
         if not written:
             continue
         try:
