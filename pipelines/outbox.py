@@ -10,12 +10,14 @@ reported as refused, its row is parked, and the key goes on; the others never wa
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import (
@@ -37,6 +39,9 @@ log = logging.getLogger(__name__)
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 NO_EXPORTS = Exports()
+_OURS = (b'{"type":"', b'{"resourceType":"', b"MSH|")  # how our lines begin: nothing else is ever taken back
+_PIECE = 1 << 16
+_STDOUT = 1
 PUBLISH_S = 5.0  # how long one poll may wait for acknowledgements; what is left waits in the store for the next one
 NEVER_TAKEN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, InvalidRecordError)
 """What a broker says of the record itself: sending the same bytes again cannot end otherwise."""
@@ -174,7 +179,10 @@ def _settled(number: int, told: Told) -> bool:
 
 
 class FilePublisher:
-    """Alert records and dead letters as lines of two files, exports of more; ``-`` is standard output."""
+    """Alert records and dead letters as lines of two files, exports of more; ``-`` is standard output.
+
+    A line that a full disk or a crash cut short is taken back when the file is opened: its record is sent again.
+    """
 
     def __init__(self, file: File, exports: Exports = NO_EXPORTS) -> None:
         self._names = {"alerts": "file.alerts", "deadletters": "file.deadletters"}
@@ -182,37 +190,78 @@ class FilePublisher:
             "alerts": file.alerts,
             "deadletters": file.deadletters,
         } | exports.model_dump()
-        self._open: dict[str, BinaryIO] = {}
+        self._open: dict[str, int] = {}
 
     def publish(self, rows: Sequence[OutboxRow]) -> Told:
-        role = "alerts"
         _switched_off(rows, self._paths)
-        try:
-            for row in rows:
-                if self._paths[row.record.topic] is None:
-                    continue
-                role = row.record.topic
-                self._file(role).write(row.record.payload + b"\n")
-            for role in self._open:
-                self._open[role].flush()
-        except OSError as error:
-            raise SourceError(
-                f"{self._names.get(role, f'exports.{role}')}: {self._paths[role]} cannot be written ({error.strerror});"
-                " expected a file in a folder that is there and writable; mend it or its path in config.yaml"
-            ) from error
+        lines: dict[str, bytearray] = {}
+        for row in rows:
+            lines.setdefault(row.record.topic, bytearray()).extend(row.record.payload + b"\n")
+        for role, written in lines.items():
+            path = self._paths[role]
+            if path is None:
+                continue
+            try:
+                self._write(role, path, written)
+            except OSError as error:
+                raise SourceError(
+                    f"{self._names.get(role, f'exports.{role}')}: {path} cannot be written ({error.strerror});"
+                    " expected a file in a folder that is there and writable; mend it or its path in config.yaml"
+                ) from error
         return Told([row.id for row in rows], {})
 
     def close(self) -> None:
-        for file in self._open.values():
-            if file is not sys.stdout.buffer:
-                file.close()
+        for descriptor in self._open.values():
+            if descriptor != _STDOUT:
+                os.close(descriptor)
+        self._open.clear()
 
-    def _file(self, role: str) -> BinaryIO:
-        path = self._paths[role]
+    def _write(self, role: str, path: str, lines: bytearray) -> None:
         if role not in self._open:
-            assert path is not None
-            self._open[role] = sys.stdout.buffer if path == "-" else os.fdopen(os.open(path, _APPEND, 0o600), "ab")
-        return self._open[role]
+            self._open[role] = _standard_output() if path == "-" else _open_to_append(path)
+        descriptor = self._open[role]
+        with memoryview(lines) as left:
+            done = 0
+            while done < len(left):
+                done += os.write(descriptor, left[done:])
+        if _is_regular(descriptor):
+            os.fsync(descriptor)  # the store will take it for published, and the store survives a power cut
+
+
+def _standard_output() -> int:
+    if sys.stdout is None:  # it was closed before we began: its number may be another file's by now
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return _STDOUT
+
+
+def _open_to_append(path: str) -> int:
+    """The file, made if need be, without what follows its last whole line.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, _APPEND, 0o600)
+    if not _is_regular(descriptor):
+        return descriptor
+    size = end = os.fstat(descriptor).st_size
+    unfinished = b""
+    with open(path, "rb") as file:  # noqa: PTH123 - like the descriptor beside it
+        while end and b"\n" not in unfinished:
+            start = max(0, end - _PIECE)
+            file.seek(start)
+            unfinished = file.read(end - start) + unfinished
+            end = start
+    unfinished = unfinished.rpartition(b"\n")[2]
+    if any(begins.startswith(unfinished[: len(begins)]) for begins in _OURS if unfinished):
+        log.warning("line_taken_back file=%s bytes=%d", path, len(unfinished))
+        os.ftruncate(descriptor, size - len(unfinished))
+    elif unfinished:
+        os.write(descriptor, b"\n")
+    return descriptor
+
+
+def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _switched_off(rows: Sequence[OutboxRow], places: Mapping[str, str | None]) -> list[int]:

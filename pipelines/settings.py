@@ -58,11 +58,25 @@ _TOPIC = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 Topic = Annotated[str, _like(_TOPIC.pattern, "a topic name (letters, digits, '.', '_', '-'; 249 at most)")]
 Server = Annotated[
     str,
-    _like(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):0*[1-9]\d*", "host:port"),
+    _like(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):0*[1-9][0-9]*", "host:port"),
     AfterValidator(_port_in_range),
 ]
 Name = Annotated[str, Field(min_length=1)]
-FileName = Name
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What breaks a line, and what UTF-8 cannot say."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 4_095  # bytes: what Linux takes
+
+
+def _writable_name(name: str) -> str:
+    if UNWRITABLE.search(name):
+        raise ValueError("expected a file name without control characters")
+    if len(name.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in name.split("/")):
+        raise ValueError(f"expected a path of at most {LONGEST_PATH} bytes, each name in it of at most {LONGEST_NAME}")
+    return name
+
+
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_writable_name)]
 HostName = Annotated[
     str, _like(r"\*|(\*\.)?[A-Za-z0-9._-]+", "a host name or IPv4 address without port, *.domain, or *")
 ]

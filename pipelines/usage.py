@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from detector.errors import nearest
+from pipelines.settings import UNWRITABLE
+
+
+class Words(click.ParamType[str]):
+    """A text that can be stored and written: a byte that is no UTF-8, or a control character, is a usage error."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if UNWRITABLE.search(text):
+            self.fail("expected a text in UTF-8 without control characters", param, ctx)
+        return text
 
 
 def usage_line(error: click.ClickException) -> str:

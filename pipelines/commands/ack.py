@@ -17,14 +17,15 @@ from pipelines.settings import Settings
 from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.ticks import wall_ms
+from pipelines.usage import Words
 from pipelines.writing import EventWriter
 
 
 @click.command("ack", short_help="Answer an alert: acknowledge, snooze, confirm or dismiss.")
-@click.argument("alert_id")
+@click.argument("alert_id", type=Words())
 @click.option("--action", required=True, type=click.Choice(get_args(Action)))
 @click.option("--reason", required=True, type=click.Choice(get_args(AckReason)))
-@click.option("--by", required=True, help="Who answers; it is stored with the alert.")
+@click.option("--by", required=True, type=Words(), help="Who answers; it is stored with the alert.")
 @click.option("--hours", type=click.FloatRange(0, 12, min_open=True), help="How long a snooze lasts; default 12.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | None, config: Path) -> None:
@@ -61,8 +62,8 @@ def _newest_record(settings: Settings, alert_id: str) -> dict[str, Any]:
     finally:
         store.close()
     if not records:
-        raise InputError(
-            "no_such_alert", f"ALERT_ID {alert_id[:64]!r}: no such alert in the store; see the page or itb.alerts"
+        raise InputError(  # what was typed is not repeated: it may be a patient's number
+            "no_such_alert", "ALERT_ID: no such alert in the store; expected an alert_id of itb.alerts or the page"
         )
     newest: dict[str, Any] = json.loads(records[-1])
     return newest

@@ -30,6 +30,7 @@ from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
 from pipelines.settings import Settings
 from pipelines.store import Store
+from pipelines.usage import Words
 
 EVENTS, RECORDS, README = "events.ndjson", "records.ndjson", "README.md"
 ASKS_FOR_ATTENTION = ("opened", "raised")
@@ -37,7 +38,7 @@ WIDTH = 120
 
 
 @click.command("explain", short_help="Why an alert was given; with --export, as a scenario that replays.")
-@click.argument("alert_id")
+@click.argument("alert_id", type=Words())
 @click.option("--sequence", type=click.IntRange(1), help="Which record; without it the newest that opened or raised.")
 @click.option("--export", type=click.Path(path_type=Path), help="Folder for a scenario of it; made if need be.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)

@@ -70,6 +70,8 @@ __all__ = [
     "Work",
 ]
 
+MOST_NAMED = 10_000
+
 
 class Store:
     """The database of a deployment."""
@@ -131,8 +133,6 @@ class Store:
 
     def patients(self, partition: int, patient_ids: Sequence[str]) -> list[StoredPatient]:
         """Those of these patients that this partition number has."""
-        if not patient_ids:
-            return []
         with self._transaction() as connection:
             return _patients(connection, _CHAMPION, partition, patient_ids)
 
@@ -163,11 +163,12 @@ class Store:
 
     def partitions_of(self, patient_ids: Sequence[str]) -> dict[str, int]:
         """Where these patients are stored already."""
+        where: dict[str, int] = {}
+        columns = sa.select(patients.c.patient_id, patients.c.partition)
         with self._transaction() as connection:
-            found = connection.execute(
-                sa.select(patients.c.patient_id, patients.c.partition).where(patients.c.patient_id.in_(patient_ids))
-            )
-            return dict(found.all())
+            for some in _pieces(patient_ids):
+                where |= dict(connection.execute(columns.where(patients.c.patient_id.in_(some))).all())
+        return where
 
     def commit(self, works: Sequence[Work]) -> None:
         """Write all of it, or nothing.
@@ -231,14 +232,14 @@ class Store:
 
     def newest(self, alert_ids: Sequence[str]) -> list[bytes]:
         """The newest record of each of these alerts as JSON."""
-        newest = (
-            sa.select(alerts.c.alert_id, sa.func.max(alerts.c.sequence))
-            .where(alerts.c.alert_id.in_(alert_ids))
-            .group_by(alerts.c.alert_id)
-        )
-        query = sa.select(alerts.c.record).where(sa.tuple_(alerts.c.alert_id, alerts.c.sequence).in_(newest))
+        newest = sa.select(alerts.c.alert_id, sa.func.max(alerts.c.sequence)).group_by(alerts.c.alert_id)
+        key = sa.tuple_(alerts.c.alert_id, alerts.c.sequence)
+        records: list[bytes] = []
         with self._transaction() as connection:
-            return list(connection.scalars(query))
+            for some in _pieces(alert_ids):
+                these = newest.where(alerts.c.alert_id.in_(some))
+                records += connection.scalars(sa.select(alerts.c.record).where(key.in_(these)))
+        return records
 
     def alert(self, alert_id: str) -> list[bytes]:
         """Every record of one alert as JSON, oldest first; empty = no such alert."""
@@ -313,9 +314,17 @@ _CHAMPION, _SHADOW = (patients, segments), (shadow_patients, shadow_segments)
 def _patients(
     connection: sa.Connection, kept: tuple[sa.Table, sa.Table], partition: int, only: Sequence[str] | None = None
 ) -> list[StoredPatient]:
+    heads = kept[0]
+    here = heads.c.partition == partition
+    if only is None:
+        return _stored(connection, kept, here & ~heads.c.resting)
+    return [one for some in _pieces(only) for one in _stored(connection, kept, here & heads.c.patient_id.in_(some))]
+
+
+def _stored(
+    connection: sa.Connection, kept: tuple[sa.Table, sa.Table], where: sa.ColumnElement[bool]
+) -> list[StoredPatient]:
     heads, readings = kept
-    where = heads.c.partition == partition
-    where &= ~heads.c.resting if only is None else heads.c.patient_id.in_(only)
     rows = connection.execute(
         sa.select(heads.c.patient_id, heads.c.head, readings.c.payload)
         .join(readings, readings.c.patient_id == heads.c.patient_id, isouter=True)
@@ -326,3 +335,9 @@ def _patients(
         StoredPatient(patient_id, head, [row.payload for row in group if row.payload is not None])
         for (patient_id, head), group in itertools.groupby(rows, key=lambda row: (row.patient_id, row.head))
     ]
+
+
+def _pieces(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So many at a time as one statement may name; SQLite takes 32,766, PostgreSQL 65,535."""
+    for start in range(0, len(values), MOST_NAMED):
+        yield values[start : start + MOST_NAMED]

@@ -131,8 +131,8 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
         {name: value for name, value in one._asdict().items() if name != "id"}
         | {"redriven": False, "stored_at": stored_at} for one in work.deadletters
     ))  # fmt: skip
-    if work.redriven:
-        connection.execute(deadletters.update().where(deadletters.c.id.in_(work.redriven)).values(redriven=True))
+    redriven = deadletters.update().where(deadletters.c.id == sa.bindparam("letter")).values(redriven=True)
+    _execute(connection, redriven, ({"letter": number} for number in work.redriven))
     _execute(connection, journal.insert(), (
         {"patient_id": patient_id, "payload": lines, "stored_at": stored_at} for patient_id, lines in work.journal
     ))  # fmt: skip

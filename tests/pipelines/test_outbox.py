@@ -38,6 +38,35 @@ def test_files_get_a_line_each_and_only_their_owner_may_read_them(tmp_path):
     assert 0o600 == (tmp_path / "dead").stat().st_mode & 0o777
 
 
+@pytest.mark.parametrize("before", [b"", b'{"type":"alert","n":8}\n'])
+@pytest.mark.parametrize("cut", [b"{", b'{"type":"' + 200_000 * b"x", b"MSH|^~"])
+def test_a_line_that_was_cut_short_is_taken_back_when_its_record_is_sent_again(tmp_path, before, cut):
+    path = tmp_path / "alerts"
+    path.write_bytes(before + cut)
+    publisher = FilePublisher(File(alerts=str(path)))
+    publisher.publish(rows(b"a"))
+    publisher.close()
+
+    assert before + b'{"n":0}\n' == path.read_bytes()
+
+
+def test_what_is_not_ours_is_ended_and_never_taken_back(tmp_path):
+    path = tmp_path / "alerts"
+    path.write_bytes(b"notes of somebody")
+    publisher = FilePublisher(File(alerts=str(path)))
+    publisher.publish(rows(b"a"))
+    publisher.close()
+
+    assert b'notes of somebody\n{"n":0}\n' == path.read_bytes()
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file_and_closing_raises_nothing():
+    publisher = FilePublisher(File(alerts="/dev/full"))
+    with pytest.raises(SourceError, match="/dev/full cannot be written"):
+        publisher.publish(rows(b"a"))
+    publisher.close()
+
+
 def test_standard_output_is_a_file_too(capfdbinary):
     publisher = FilePublisher(File())
     publisher.publish(rows(b"a"))

@@ -73,6 +73,15 @@ def test_a_partition_number_is_loaded_without_those_that_rest_until_they_are_ask
     assert ["p", "q"] == [one.patient_id for one in store.load(0).patients]
 
 
+def test_as_many_patients_alerts_and_letters_may_be_named_as_one_poll_brings(store):
+    many = [f"p{number}" for number in range(70_000)]
+    store.commit([work({}, {}, patients=[("p69999", Changes(b"1", None, False))], redriven=list(range(70_000)))])
+
+    assert {"p69999": 0} == store.partitions_of(many)
+    assert [StoredPatient("p69999", b"1", [])] == store.patients(0, many)
+    assert [] == store.newest(many)
+
+
 def test_single_patients_of_a_partition_number_are_read_by_name(store):
     store.commit([work({}, {}, patients=[("p", Changes(b"1", b"s1", False)), ("q", Changes(b"2", None, False))])])
 

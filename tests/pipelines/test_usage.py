@@ -15,6 +15,9 @@ import pytest
         (["replay", "x.csv"], "Missing option '--out'"),
         (["ack", "x", "--action", "acknowlege", "--reason", "other", "--by", "me"], "did you mean 'acknowledge'?"),
         (["ack", "x", "--action", "confirm", "--reason", "other", "--by", " "], "--by: is empty; expected who answers"),
+        (["ack", "\udcff", "--action", "confirm", "--reason", "other", "--by", "me"], "a text in UTF-8"),
+        (["ack", "x", "--action", "confirm", "--reason", "other", "--by", "me\udcff"], "a text in UTF-8"),
+        (["explain", "a\nb"], "without control characters"),
         (["redrive", "--reason", "jsn"], "did you mean 'json'?"),
     ],
 )

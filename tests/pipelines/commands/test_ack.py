@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from detector.errors import InputError
 from pipelines.commands.ack import command
 from pipelines.settings_file import load_settings
 from pipelines.store import Store, Work
@@ -30,3 +31,14 @@ def test_an_answer_is_sent_and_says_when_its_alert_is_resolved_already(tmp_path:
     assert 0 == done.exit_code
     assert b"acknowledgement" in events.read_bytes()
     assert (state == "resolved") == ("the answer changes nothing in it" in done.stderr)
+
+
+def test_an_alert_that_is_none_is_told_without_what_was_typed(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"source": "file", "store": {"path": str(tmp_path / "s.sqlite")}}))
+    Store(load_settings(config).store).close()
+    words = ["MRN-4711", "--action", "confirm", "--reason", "other", "--by", "me", "--config", str(config)]
+    with pytest.raises(InputError, match="no such alert in the store") as refused:
+        CliRunner().invoke(command, words, catch_exceptions=False)
+
+    assert "4711" not in str(refused.value)
