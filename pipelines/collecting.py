@@ -58,7 +58,7 @@ class Collector:
         self._patients: frozenset[str] = frozenset()
         self._derive: Derive = lambda table: in_content_order(derive(table))
         self._files: list[str] = [name]
-        self._others: list[Placed] = []
+        self.others: list[Placed] = []
         self._rows: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._observed = Kept(OBSERVATION_COLUMNS)
@@ -68,9 +68,13 @@ class Collector:
         """The rows of a table with one of these items; how many had another one is counted."""
         seen: Counter[str] = Counter()
         yield from table.batches(items, seen)
+        self.saw(table.name, seen)
         self.rejected[topic, "other_item"] += sum(count for item, count in seen.items() if item not in items[1])
         for fault, count in table.faults.items():
             self.rejected[topic, fault] += count
+
+    def saw(self, table: str, items: Counter[str]) -> None:
+        """Hear of every item of a table, with its number of rows; for those who want to know (``pipelines.survey``)."""
 
     def count(self, reason: str, rows: int, topic: str = "observations") -> None:
         """Count rows that the format left out itself."""
@@ -115,10 +119,10 @@ class Collector:
                 **ids, event="admitted", at=start, available_at=start, unit=row["unit"], age_years=row["age_years"],
                 sex=SEXES.get(row["sex"] or "", "unknown"), weight_kg=row["weight_kg"],
             )  # fmt: skip
-            self._others.append(((start, RANK[Encounter], file, row["row"]), admitted))
+            self.others.append(((start, RANK[Encounter], file, row["row"]), admitted))
             if end is not None:
                 left = Encounter(**ids, event="discharged", at=end, available_at=end)
-                self._others.append(((end, RANK[Encounter], file, row["row"]), left))
+                self.others.append(((end, RANK[Encounter], file, row["row"]), left))
 
     def observe(self, path: Path, table: pl.DataFrame) -> None:
         """Take rows with at least patient_id, code, value, effective_at and row.
@@ -152,6 +156,10 @@ class Collector:
         ):
             self._rows[patient] += rows
             self._first[patient] = min(first, self._first.get(patient, first))
+        self.keep(table)
+
+    def keep(self, table: pl.DataFrame) -> None:
+        """Keep observations that can be events, in the columns of a data set."""
         self._observed.add(table)
 
     def treat(self, path: Path, table: pl.DataFrame) -> None:
@@ -176,7 +184,7 @@ class Collector:
         else:
             position = Position(path.name, 0, row)
             event = Pump(patient_id=patient, event="implanted", at=at, available_at=at, position=position)
-            self._others.append(((at, RANK[Pump], self.file(path), row), event))
+            self.others.append(((at, RANK[Pump], self.file(path), row), event))
 
     def missing(self, tables: Sequence[str]) -> None:
         """Remark tables that are not there and need not be."""
@@ -189,10 +197,10 @@ class Collector:
         if self._observed.spill is None and self._context.spill is None:
             context = placed_context(numbered_context(self._context.table()), files)
             observations = self._derive(self._observed.table())
-            return Dataset(files, observations, [*self._others, *context], rejected, self.remarks)
+            return Dataset(files, observations, [*self.others, *context], rejected, self.remarks)
         spills = (self._observed.close(), self._context.close())
         return SpilledDataset(
-            files, *spills, self._others, rejected, self._rows, self._first, self._derive, self.remarks
+            files, *spills, self.others, rejected, self._rows, self._first, self._derive, self.remarks
         )
 
     def _refuse(self, topic: str, table: pl.DataFrame) -> pl.DataFrame:

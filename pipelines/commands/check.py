@@ -12,20 +12,29 @@ from detector.errors import ConfigError
 from detector.examples import examples_of, run_examples
 from detector.plan import Plan
 from detector.rules.overlay import Overlay
+from pipelines.datasets import FORMATS
 from pipelines.plan_files import catalogue_of, load_plan, overlay_of, read_catalogue
 from pipelines.settings import Settings
-from pipelines.settings_file import named, read_settings, with_overlay
+from pipelines.settings_file import load_settings, named, read_settings, with_overlay
 from pipelines.shadow import shadow_settings
 from pipelines.store import Store
 
 
 @click.command("check", short_help="Check config.yaml, the catalogue, and the rules with their examples.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
+@click.argument("inputs", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "format_name", type=click.Choice(FORMATS), help="Look at the data set at PATH instead.")
 @click.option("--connect", is_flag=True, help="Also ask the broker for its topics, and open the store.")
 @click.option(
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
 )
-def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa: FBT001
+def command(
+    inputs: tuple[Path, ...],
+    format_name: str | None,
+    config: Path,
+    connect: bool,  # noqa: FBT001
+    overlay: Path | None,
+) -> None:
     """Read every file the service would read and name every mistake at once.
 
     The examples in the rule files are run through the engine, without the overlay. What an overlay changes is shown, with
@@ -36,7 +45,11 @@ def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa:
     itbwatch check
     itbwatch check --config site.yaml --connect
     itbwatch check --overlay quieter.yaml        before it is named in config.yaml
+    itbwatch check --format mimic-iv PATH        what a replay of a data set would find; nothing else is checked
     """
+    if format_name is not None or inputs:
+        _look_at_data(inputs, format_name, config)
+        return
     problems: list[str] = []
     settings = Settings()
     try:
@@ -67,6 +80,24 @@ def command(config: Path, connect: bool, overlay: Path | None) -> None:  # noqa:
         raise ConfigError(dict.fromkeys(problems))
     if connect:
         _connect(settings)
+
+
+def _look_at_data(inputs: tuple[Path, ...], format_name: str | None, config: Path) -> None:
+    """Report what a replay would find.
+
+    Raises:
+        InputRefused: the data set cannot be replayed.
+        ConfigError: there is no such data set, or ``config`` is wrong.
+    """
+    from pipelines.survey import lines, survey
+
+    if format_name is None or not inputs:
+        raise click.UsageError("--format NAME and PATH belong together; expected both, or neither")
+    settings = load_settings(config) if config.exists() else Settings()
+    counted = survey(format_name, inputs, settings, load_plan(settings).catalogue)
+    for line in lines(counted, format_name):
+        click.echo(line)
+    click.echo(f"it can be replayed: itbwatch replay --format {format_name} {' '.join(map(str, inputs))} --out DIR")
 
 
 def _plan(settings: Settings) -> tuple[Plan, dict[str, Sequence[Any]]]:

@@ -9,6 +9,7 @@ Times are taken as UTC.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
     for path, rows in table.batches():
         parts = pl.col("code").str.replace("^LOINC/([^/])", "LOINC//$1").str.splitn("//", 3)
         split = rows.with_columns(
+            prefix=parts.struct.field("field_0"),
+            number=parts.struct.field("field_1"),
             item=pl.format("{}//{}", parts.struct.field("field_0"), parts.struct.field("field_1")),
             written=parts.struct.field("field_2").replace({"UNK": None, "": None}),
         )
@@ -69,6 +72,9 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
             collect.pump(path, row["row"], row["subject_id"], row["time"])
         ours = split.filter(pl.col("item").is_in(keys["item"].implode()))
         collect.count("other_item", len(rows) - len(ours))
+        for prefix, part in split.partition_by("prefix", as_dict=True).items():
+            seen = part["number"].fill_null("").value_counts()
+            collect.saw(str(prefix[0]), Counter(dict(seen.iter_rows())))
         if len(ours):
             collect.observe(path, joined(_observations(ours), keys, "item"))
 
