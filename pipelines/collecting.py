@@ -21,7 +21,7 @@ from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.scans import Table
 from pipelines.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
 
-ROWS_IN_MEMORY = 1_000_000
+ROWS_IN_MEMORY = 200_000
 """Observations held before they are written to disk; about 200 bytes each."""
 
 BEFORE_ADMISSION = DAY

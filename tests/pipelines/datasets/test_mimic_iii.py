@@ -13,7 +13,7 @@ from pipelines.replay import replay
 from pipelines.settings import Settings
 
 SAME = ["patient_id", "stay_id", "code", "value", "unit", "effective_at"]
-MORE_THAN_CANONICAL = ("gcs_eye", "gcs_verbal", "gcs_motor", "fibrinogen")
+MORE_THAN_CANONICAL = ("gcs_eye", "gcs_verbal", "gcs_motor", "fibrinogen", "ddimer")
 """What the canonical form, which holds a total where these are, was made without."""
 
 
