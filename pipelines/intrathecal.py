@@ -1,69 +1,44 @@
-"""Whether an order or a device says that a patient has an intrathecal baclofen pump.
+"""Orders of baclofen and devices in tables: which say that a patient has a pump, and which are baclofen by mouth.
 
-The codes and words are in ``datasets/intrathecal_baclofen.yaml``. Oral baclofen is no pump, and a dose for a screening
-test is none either.
+The words and codes are those of ``pipelines.terms``, as for every other format; each different cell is asked once.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 
-import msgspec
 import polars as pl
 
-from pipelines.yaml_files import read_yaml
+from pipelines.terms import baclofen_route, is_baclofen, is_pump_device, is_trial
 
-ORAL = r"(?i)^(?:po|ng|pg|peg|gt|jt|og|nj|ndt|dht|oral|enteral|by mouth|per tube|oral route)\b"
-"""How a route by mouth or tube is written (MIMIC prescriptions; OMOP route concepts by name)."""
-
-
-class _Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    source: str
-    codes: tuple[str, ...]
+SPELT_OUT = {"IT": "intrathecal"}
+"""Routes that are a code in the data (MIMIC, HL7 v2 table 0162) and would be a word of anything in a text."""
 
 
-class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    source: str
-    words: tuple[str, ...]
+def baclofen_orders(table: pl.DataFrame, names: Sequence[str], route: str, ndc: str | None = None, rxnorm: str | None = None) -> pl.Series:  # fmt: skip
+    """For each row ``intrathecal``, ``oral``, or None: no baclofen, a screening test, or its route is not told.
 
-
-class Intrathecal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    ingredient: str
-    rxcuis: _Codes
-    ndcs: _Codes
-    routes: _Words
-    brands: _Words
-
-
-@cache
-def intrathecal() -> Intrathecal:
-    """The codes and words.
-
-    Raises:
-        ConfigError: the file is not there or cannot be read.
+    ``names`` are the columns that name the drug; ``ndc`` and ``rxnorm`` columns that may hold such a code.
     """
-    path = Path(__file__).parent / "datasets" / "intrathecal_baclofen.yaml"
-    return msgspec.convert(read_yaml(path), Intrathecal)
+    columns = list(dict.fromkeys([*names, route, *filter(None, (ndc, rxnorm))]))
+    kinds = table.select(columns).unique(maintain_order=True)
+    told = [_route(row, names, route, ndc, rxnorm) for row in kinds.iter_rows(named=True)]
+    kinds = kinds.with_columns(told=pl.Series(told, dtype=pl.String))
+    return table.select(columns).join(kinds, on=columns, how="left", nulls_equal=True, maintain_order="left")["told"]
 
 
-def is_pump_order(drug: pl.Expr, route: pl.Expr, ndc: pl.Expr | None = None, rxcui: pl.Expr | None = None) -> pl.Expr:
-    """Whether an order of a drug (text), by a route (text), is baclofen for a pump. Null counts as no."""
-    known = intrathecal()
-    named = drug.str.to_lowercase().str.contains(known.ingredient, literal=True)
-    routed = route.str.strip_chars().str.to_lowercase().is_in([word.lower() for word in known.routes.words])
-    found = (named & routed).fill_null(False) | is_pump_text(drug)
-    if ndc is not None:
-        digits = ndc.str.replace_all("-", "").str.zfill(11).str.slice(0, 9)
-        found |= digits.is_in(known.ndcs.codes).fill_null(False)
-    if rxcui is not None:
-        found |= rxcui.is_in(known.rxcuis.codes).fill_null(False)
-    return found
+def _route(row: dict[str, str | None], names: Sequence[str], route: str, ndc: str | None, rxnorm: str | None) -> str | None:  # fmt: skip
+    texts = [text for name in names if (text := row[name])]
+    codes = [code for column in (ndc,) if column and (code := row[column])]
+    concepts = [code for column in (rxnorm,) if column and (code := row[column])]
+    if not is_baclofen(texts, concepts, codes) or is_trial(codes):
+        return None
+    way = row[route]
+    words = [*texts, SPELT_OUT.get(way.strip(), way)] if way else texts
+    return baclofen_route(words, rxnorm=concepts, ndc=codes).told
 
 
-def is_pump_text(text: pl.Expr) -> pl.Expr:
-    """Whether the name of a drug or a device names an intrathecal pump or a drug made for it. Null counts as no."""
-    lower = text.str.to_lowercase()
-    return pl.any_horizontal(
-        lower.str.contains(word, literal=True).fill_null(False) for word in intrathecal().brands.words
-    )
+def pump_devices(names: pl.Series) -> pl.Series:
+    """For each name of a device whether it is an intrathecal pump; None is not."""
+    known = {name: is_pump_device([name]) for name in names.unique() if name}
+    return names.replace_strict(list(known), list(known.values()), default=False, return_dtype=pl.Boolean)

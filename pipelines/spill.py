@@ -2,7 +2,8 @@
 
 Whole patients are read back one share at a time, which is all that a replay needs. For the one order of all patients
 (``publish``) each share is sorted once more on disk, and the shares are merged. The folder holds patient data: it is
-readable by its owner only, lies where TMPDIR says, and goes away with the data set.
+readable by its owner only and lies where TMPDIR says; its files have no name once they are written, so that they go away
+with the process, even when it is killed.
 """
 
 from __future__ import annotations
@@ -48,22 +49,22 @@ class Spill:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="itbwatch-"))
-        self._runs = 0
+        self._runs: list[pa.OSFile] = []
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def add(self, table: pl.DataFrame) -> None:
         """Write one run of rows with a ``patient_id``."""
         share = table["patient_id"].hash(seed=0) % SHARES
         table = table.with_columns(share=share.cast(pl.UInt8))
-        _write(self.folder / f"{self._runs}.run", (table.filter(pl.col("share") == one) for one in range(SHARES)))
-        self._runs += 1
+        path = self.folder / f"{len(self._runs)}.run"
+        _write(path, (table.filter(pl.col("share") == one) for one in range(SHARES)))
+        self._runs.append(_opened(path))
 
     def share(self, number: int, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
         """All rows of one share, in the columns of ``schema``."""
         parts = [pl.DataFrame(schema=schema)]
-        for run in range(self._runs):
-            with pa.memory_map(str(self.folder / f"{run}.run")) as file:
-                batch = pl.from_arrow(pa.ipc.open_file(file).get_batch(number))
+        for file in self._runs:
+            batch = pl.from_arrow(pa.ipc.open_file(file).get_batch(number))
             assert isinstance(batch, pl.DataFrame)
             if len(batch):
                 parts.append(batch.select(*schema))
@@ -138,7 +139,7 @@ class SpilledDataset(Dataset):
                 if len(table):
                     path = folder / f"{len(runs)}.sorted"
                     _write(path, iter([table.sort("available_at", "file", "row")]), ROWS_AT_ONCE)
-                    runs.append(_placed_run(path, placed))
+                    runs.append(_placed_run(_opened(path), placed))
         for _, event in heapq.merge(self.others, *runs, key=itemgetter(0)):
             yield event
         shutil.rmtree(folder)
@@ -149,8 +150,15 @@ class SpilledDataset(Dataset):
         return Dataset(self.files, observations, [*others, *context])
 
 
-def _placed_run(path: Path, placed: Callable[[pl.DataFrame], Iterable[Placed]]) -> Iterator[Placed]:
-    with pa.memory_map(str(path)) as file:
+def _opened(path: Path) -> pa.OSFile:
+    """A file open for reading that has no name any more: it is gone when the process is, however that ends."""
+    file = pa.OSFile(str(path), "rb")
+    path.unlink()
+    return file
+
+
+def _placed_run(opened: pa.OSFile, placed: Callable[[pl.DataFrame], Iterable[Placed]]) -> Iterator[Placed]:
+    with opened as file:
         run = pa.ipc.open_file(file)
         for number in range(run.num_record_batches):
             batch = pl.from_arrow(run.get_batch(number))

@@ -19,7 +19,7 @@ from detector.clock import DAY
 from pipelines.collecting import STAY_COLUMNS, Collector, joined
 from pipelines.dataset import Dataset
 from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import is_pump_text
+from pipelines.intrathecal import baclofen_orders
 from pipelines.item_maps import item_map
 from pipelines.mimic import with_gcs_total
 from pipelines.scans import Folder, Table
@@ -67,8 +67,10 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
             item=pl.format("{}//{}", parts.struct.field("field_0"), parts.struct.field("field_1")),
             written=parts.struct.field("field_2").replace({"UNK": None, "": None}),
         )
-        pump = is_pump_text(pl.col("code").str.replace_all("//", " ")) & pl.col("code").str.starts_with("MEDICATION")
-        for row in rows.filter(pump).iter_rows(named=True):
+        drugs = rows.filter(pl.col("code").str.starts_with("MEDICATION//")).with_columns(
+            drug=pl.col("code").str.replace_all("//", " "), route=pl.lit(None, pl.String)
+        )
+        for row in drugs.filter(baclofen_orders(drugs, ["drug"], "route") == "intrathecal").iter_rows(named=True):
             collect.pump(path, row["row"], row["subject_id"], row["time"])
         ours = split.filter(pl.col("item").is_in(keys["item"].implode()))
         collect.count("other_item", len(rows) - len(ours))

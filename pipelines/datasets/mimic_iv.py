@@ -17,11 +17,12 @@ import polars as pl
 from pipelines.collecting import Collector
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import ORAL, is_pump_order
+from pipelines.intrathecal import baclofen_orders
 from pipelines.item_maps import ItemMap, item_map
 from pipelines.mimic import file_of, observe, result_columns, with_gcs_total
 from pipelines.scans import Folder, Table
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
+from pipelines.terms import drug_kinds
 from pipelines.treatments import given, kinds, running
 
 NAME = "mimic-iv"
@@ -74,7 +75,7 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
         if table is not None:
             _ran(collect, table, items)
     if emar is not None:
-        _emar(collect, emar, items)
+        _emar(collect, emar)
     if prescriptions is not None:
         _prescriptions(collect, prescriptions)
 
@@ -109,17 +110,18 @@ def _ran(collect: Collector, table: Table, items: ItemMap) -> None:
         collect.treat(file_of(table), running(found.filter(pl.col("event").is_null() & pl.col("start").is_not_null())))
 
 
-def _emar(collect: Collector, table: Table, items: ItemMap) -> None:
+def _emar(collect: Collector, table: Table) -> None:
+    """Doses that were administered; what runs is in inputevents, with its start and its stop."""
     for path, rows in table.batches():
-        given_rows = rows.filter(pl.col("event_txt").str.contains(ADMINISTERED).fill_null(False))
-        for one in items.context["emar"]:
-            found = given_rows.filter(pl.col("medication").str.to_lowercase().str.contains(one.item, literal=True))
-            stored = "storetime" if "storetime" in rows.columns else pl.lit(None, pl.Int64)
+        doses = rows.filter(pl.col("event_txt").str.contains(ADMINISTERED).fill_null(False))
+        known = {name: drug_kinds([name]) for name in doses["medication"].unique() if name}
+        for kind in sorted({one.name for found in known.values() for one in found if not one.runs}):
+            names = [name for name, found in known.items() if kind in (one.name for one in found)]
             collect.treat(
                 path,
-                found.select(
-                    "row", patient_id="subject_id", stay_id=pl.lit(None, pl.String), kind=pl.lit(one.kind),
-                    event=pl.lit(one.event), at="charttime", available_at=stored, detail=pl.lit(one.label),
+                doses.filter(pl.col("medication").is_in(names)).select(
+                    "row", patient_id="subject_id", stay_id=pl.lit(None, pl.String), kind=pl.lit(kind),
+                    event=pl.lit("given"), at="charttime", available_at="storetime", detail="medication",
                 ),
             )  # fmt: skip
 
@@ -128,14 +130,11 @@ def _prescriptions(collect: Collector, table: Table) -> None:
     """Oral baclofen runs while it is prescribed; baclofen for a pump says that there is one."""
     parts = []
     for path, rows in table.batches():
-        pump = is_pump_order(pl.col("drug"), pl.col("route"), pl.col("ndc"))
-        for row in rows.filter(pump).iter_rows(named=True):
+        told = rows.with_columns(told=baclofen_orders(rows, ["drug"], "route", "ndc"))
+        for row in told.filter(pl.col("told") == "intrathecal").iter_rows(named=True):
             collect.pump(path, row["row"], row["subject_id"], row["starttime"])
-        oral = pl.col("drug").str.to_lowercase().str.contains("baclofen", literal=True) & pl.col("route").str.contains(
-            ORAL
-        )
         parts.append(
-            rows.filter(oral & ~pump & pl.col("starttime").is_not_null()).select(
+            told.filter((pl.col("told") == "oral") & pl.col("starttime").is_not_null()).select(
                 "row", patient_id="subject_id", stay_id=pl.lit(None, pl.String), kind=pl.lit("oral_baclofen"),
                 start="starttime", end="stoptime", stored=pl.lit(None, pl.Int64), detail="drug",
             )

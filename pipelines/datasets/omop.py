@@ -20,7 +20,7 @@ import polars as pl
 from pipelines.collecting import Collector, joined
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import ORAL, is_pump_order, is_pump_text
+from pipelines.intrathecal import baclofen_orders, pump_devices
 from pipelines.item_maps import item_map
 from pipelines.mimic import with_gcs_total
 from pipelines.scans import Folder, Table
@@ -75,7 +75,7 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
         _drugs(collect, drugs)
     if devices is not None:
         for path, rows in devices.batches():
-            for row in rows.filter(is_pump_text(pl.col("device_source_value"))).iter_rows(named=True):
+            for row in rows.filter(pump_devices(rows["device_source_value"])).iter_rows(named=True):
                 collect.pump(path, row["row"], row["person_id"], row["device_exposure_start_datetime"])
 
 
@@ -154,19 +154,20 @@ def _drugs(collect: Collector, table: Table) -> None:
     """Oral baclofen runs while it is taken; baclofen for a pump says that there is one."""
     known = _vocabulary()
     parts = []
+    # The standard concept and route have no words of their own in the table: they are given theirs.
+    drug = pl.when(pl.col("drug_concept_id") == known["baclofen"]).then(pl.lit("baclofen"))
+    into_pump = pl.when(pl.col("route_concept_id") == known["intrathecal_route"]).then(pl.lit("intrathecal"))
     for path, rows in table.batches():
-        named = pl.coalesce("drug_source_value", pl.lit(""))
-        is_baclofen = named.str.to_lowercase().str.contains("baclofen", literal=True) | (pl.col("drug_concept_id") == known["baclofen"])  # fmt: skip
-        route = pl.col("route_source_value")
-        into_pump = is_pump_order(named, route, named, named) | (is_baclofen & (pl.col("route_concept_id") == known["intrathecal_route"])).fill_null(False)  # fmt: skip
-        for row in rows.filter(into_pump).iter_rows(named=True):
+        named = rows.with_columns(drug=drug, way=pl.coalesce(into_pump, "route_source_value"))
+        source = "drug_source_value"
+        told = named.with_columns(told=baclofen_orders(named, ["drug", source], "way", source, source))
+        for row in told.filter(pl.col("told") == "intrathecal").iter_rows(named=True):
             collect.pump(path, row["row"], row["person_id"], row["drug_exposure_start_datetime"])
-        oral = is_baclofen & route.str.contains(ORAL) & ~into_pump
         parts.append(
-            rows.filter(oral & pl.col("drug_exposure_start_datetime").is_not_null()).select(
+            told.filter((pl.col("told") == "oral") & pl.col("drug_exposure_start_datetime").is_not_null()).select(
                 "row", patient_id="person_id", stay_id=pl.lit(None, pl.String), kind=pl.lit("oral_baclofen"),
                 start="drug_exposure_start_datetime", end="drug_exposure_end_datetime",
-                stored=pl.lit(None, pl.Int64), detail=named,
+                stored=pl.lit(None, pl.Int64), detail=source,
             )
         )  # fmt: skip
     if parts:

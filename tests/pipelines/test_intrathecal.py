@@ -1,32 +1,33 @@
-"""Baclofen for a pump is told from oral baclofen by its route, its product or its name."""
+"""Orders of baclofen in a table say pump, mouth or nothing; each different cell is asked once."""
 
 import polars as pl
 import pytest
 
-from pipelines.intrathecal import is_pump_order
+from pipelines.intrathecal import baclofen_orders, pump_devices
 
 
 @pytest.mark.parametrize(
-    ("drug", "route", "ndc", "rxcui", "expected"),
+    ("drug", "route", "ndc", "rxnorm", "expected"),
     [
-        ("Baclofen", "IT", None, None, True),
-        ("baclofen 2,000 mcg/mL", "Intrathecal", None, None, True),
-        ("Gablofen", None, None, None, True),
-        ("Intrathecal Baclofen", "IV", None, None, True),
-        (None, None, "66794015702", None, True),
-        (None, None, "72888-146-20", None, False),  # a product without its zero: 11 digits are needed
-        (None, None, "72888-0146-20", None, True),
-        (None, None, None, "1047437", True),
-        ("Baclofen", "PO", None, None, False),
-        ("Baclofen", None, None, None, False),
-        ("Methotrexate", "IT", None, None, False),
-        ("Baclofen 50 mcg/mL", None, "66794015102", None, False),  # a screening test
-        (None, None, None, None, False),
+        ("Baclofen", "IT", None, None, "intrathecal"),
+        ("baclofen 2,000 mcg/mL", "Intrathecal", None, None, "intrathecal"),
+        ("Gablofen", None, None, None, "intrathecal"),
+        (None, None, "66794015702", None, "intrathecal"),
+        (None, None, None, "1047437", "intrathecal"),
+        ("Baclofen", "PO/NG", "0", None, "oral"),
+        ("Baclofen", None, None, None, None),
+        ("Methotrexate", "IT", None, None, None),
+        ("Baclofen 50 mcg/mL", "IT", "66794015102", None, None),  # a screening test
+        (None, None, None, None, None),
     ],
 )
 def test_an_order_says_that_there_is_a_pump_only_where_it_names_one(
-    drug: str | None, route: str | None, ndc: str | None, rxcui: str | None, expected: bool
+    drug: str | None, route: str | None, ndc: str | None, rxnorm: str | None, expected: str | None
 ) -> None:
-    table = pl.DataFrame({"d": [drug], "r": [route], "n": [ndc], "x": [rxcui]}, schema=dict.fromkeys("drnx", pl.String))
+    table = pl.DataFrame([(drug, route, ndc, rxnorm)] * 2, schema=dict.fromkeys("drnx", pl.String), orient="row")
 
-    assert expected == table.select(is_pump_order(*map(pl.col, "drnx"))).item()
+    assert [expected, expected] == baclofen_orders(table, ["d"], "r", "n", "x").to_list()
+
+
+def test_devices_are_pumps_by_their_name() -> None:
+    assert [True, False, False] == pump_devices(pl.Series(["SynchroMed II 40 mL", "PICC", None])).to_list()
