@@ -23,7 +23,8 @@ ANOTHER_THING = {
     "a pacemaker": r"temporary",
     "a share of another test": r"ck-mb (index|fraction)",
     "another fluid, or a ratio in it": r"urine|ascites|pleural|fluid|ratio|clearance|24 hr",
-    "a look through the microscope": r"platelet(s$| smear| clumps)",
+    "a look through the microscope": r"platelet(s$| smear| clumps| adequacy)",
+    "the sample of a coagulation test": r"platelet poor plasma",
     "a score of the first day": r"apache",
 }
 SAMPLES = {
