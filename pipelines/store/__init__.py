@@ -71,6 +71,7 @@ __all__ = [
 ]
 
 MOST_NAMED = 10_000
+"""Values of one statement; SQLite takes 32,766."""
 
 
 class Store:
@@ -267,6 +268,17 @@ class Store:
         with self._transaction() as connection:
             wanted = list(connection.scalars(mine.where(alerts.c.alert_id.not_in(over)).distinct()))
         return self.newest(wanted)
+
+    def alerts_since(self, at: str) -> Iterator[bytes]:
+        """Every alert record known at ``at`` (RFC 3339) or later as JSON, in the order of that instant."""
+        query = sa.select(alerts.c.record).where(alerts.c.at >= at)
+        with self._transaction() as connection:
+            yield from connection.scalars(query.order_by(alerts.c.at, alerts.c.alert_id, alerts.c.sequence))
+
+    def journal_patients(self) -> list[str]:
+        """Whose events are kept."""
+        with self._transaction() as connection:
+            return list(connection.scalars(sa.select(journal.c.patient_id).distinct().order_by(journal.c.patient_id)))
 
     def journal(self, patient_id: str) -> bytes:
         """The patient's events and ticks as canonical NDJSON, in the order they were folded."""
