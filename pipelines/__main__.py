@@ -6,10 +6,12 @@ A module ``replay.py`` holds ``command``, a click command; it is imported when i
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 import click
 
@@ -19,7 +21,17 @@ from pipelines.errors import INPUT_OUTPUT, NO_PROGRESS, exit_code
 from pipelines.usage import usage_line
 
 
+class _ReaderLeft(Exception):
+    """Standard output was closed by whoever read it. The library would end with a code that means nothing here."""
+
+
 class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(module.name.replace("_", "-") for module in iter_modules(commands.__path__))
 
@@ -60,8 +72,8 @@ def main() -> None:
     except ItbwatchError as error:
         _say(str(error))
         sys.exit(exit_code(error))
-    except BrokenPipeError:
-        sys.stderr.close()  # nothing more can be said to a reader that left
+    except _ReaderLeft:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         sys.exit(INPUT_OUTPUT)
     except OSError as error:
         what = f"{error.filename or 'input/output'}: {error.strerror or type(error).__name__}"

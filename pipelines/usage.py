@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import click
@@ -20,6 +21,16 @@ class Words(click.ParamType[str]):
         if UNWRITABLE.search(text):
             self.fail("expected a text in UTF-8 without control characters", param, ctx)
         return text
+
+
+class Number(click.FloatRange):
+    """A number within its bounds. ``nan`` is within no bounds, and ``inf`` is no number to wait for."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 def usage_line(error: click.ClickException) -> str:

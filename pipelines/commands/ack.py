@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.ticks import wall_ms
-from pipelines.usage import Words
+from pipelines.usage import Number, Words
 from pipelines.writing import EventWriter
 
 
@@ -26,7 +26,7 @@ from pipelines.writing import EventWriter
 @click.option("--action", required=True, type=click.Choice(get_args(Action)))
 @click.option("--reason", required=True, type=click.Choice(get_args(AckReason)))
 @click.option("--by", required=True, type=Words(), help="Who answers; it is stored with the alert.")
-@click.option("--hours", type=click.FloatRange(0, 12, min_open=True), help="How long a snooze lasts; default 12.")
+@click.option("--hours", type=Number(0, 12, min_open=True), help="How long a snooze lasts; default 12.")
 @click.option("--config", type=click.Path(path_type=Path), default="config.yaml", show_default=True)
 def command(alert_id: str, action: Any, reason: Any, by: str, hours: float | None, config: Path) -> None:
     """Answer the alert ALERT_ID. It silences the alert for 12 h (a snooze: --hours); a higher severity breaks that.

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipelines.settings import File, Http, Poll, Settings
 from pipelines.settings import Store as StoreSettings
 from pipelines.simulate import DEMO_WARD, WARD, events
 from pipelines.simulate.feeder import Feeder
+from pipelines.usage import Number
 from pipelines.web.board import Board
 
 START = from_datetime(datetime(2030, 1, 7, tzinfo=UTC))
@@ -35,12 +36,12 @@ TELL_EVERY_S = 5.0  # in a pipe; a terminal shows a table that moves
 
 @click.command("demo", short_help="A simulated ward in fast time, with page and metrics; needs no broker.")
 @click.option(
-    "--speed", type=click.FloatRange(1, 100_000), default=1_800.0, show_default=True, help="Simulated seconds a second."
+    "--speed", type=Number(1, 100_000), default=1_800.0, show_default=True, help="Simulated seconds a second."
 )
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="End after so many seconds instead of on Ctrl-C.",
 )
 @click.option(
@@ -64,7 +65,7 @@ def command(*, speed: float, seconds: float | None, port: int | None) -> None:
                 end = threading.Timer(seconds, service.stop)
                 end.daemon = True
                 end.start()
-            with feeder, _shown(url, feeder, board):
+            with feeder, _shown(url, feeder, board, service.stop):
                 service.run()
     click.echo("itbwatch demo: ended")
 
@@ -91,7 +92,7 @@ def _free_port(host: str, wanted: int) -> int:
 
 
 @contextmanager
-def _shown(url: str, feeder: Feeder, board: Board) -> Iterator[None]:
+def _shown(url: str, feeder: Feeder, board: Board, stop: Callable[[], None]) -> Iterator[None]:
     """Say how it goes while the block runs: a table that moves on a terminal, lines in a pipe."""
     print(f"itbwatch demo: {url} (page), {url}metrics; Ctrl-C ends it. {NOTICE}", flush=True)
     if sys.stdout.isatty():
@@ -99,7 +100,7 @@ def _shown(url: str, feeder: Feeder, board: Board) -> Iterator[None]:
             yield
         return
     ended = threading.Event()
-    teller = threading.Thread(target=_tell, args=(feeder, board, ended), name="teller", daemon=True)
+    teller = threading.Thread(target=_tell, args=(feeder, board, ended, stop), name="teller", daemon=True)
     teller.start()
     try:
         yield
@@ -108,11 +109,15 @@ def _shown(url: str, feeder: Feeder, board: Board) -> Iterator[None]:
         teller.join()
 
 
-def _tell(feeder: Feeder, board: Board, ended: threading.Event) -> None:
+def _tell(feeder: Feeder, board: Board, ended: threading.Event, stop: Callable[[], None]) -> None:
     while not ended.wait(TELL_EVERY_S):
         counts = _open(board)
         alerts = ", ".join(f"{counts[word]} {word}" for word in reversed(SEVERITIES))
-        print(f"{_moment(feeder)}, {feeder.written} records, open alerts: {alerts}", flush=True)
+        try:
+            print(f"{_moment(feeder)}, {feeder.written} records, open alerts: {alerts}", flush=True)
+        except BrokenPipeError:  # nobody reads any more
+            stop()
+            return
 
 
 def _table(feeder: Feeder, board: Board) -> Table:

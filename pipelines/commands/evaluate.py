@@ -25,6 +25,7 @@ from pipelines.evaluation.truth import SEVERITIES
 from pipelines.evaluation.writing import check_output, write
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, with_overlay
+from pipelines.usage import Number
 
 
 @click.command("evaluate", short_help="Recall, delay, burden and peers on stays whose truth is known; with a report.")
@@ -32,7 +33,7 @@ from pipelines.settings_file import load_settings, with_overlay
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
     "--budget",
-    type=click.FloatRange(0.01, 100),
+    type=Number(0.01, 100),
     help="Find the thresholds that keep so many warnings per 100 patient-days; writes OUT/overlay.yaml.",
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Score what the product has to beat.")

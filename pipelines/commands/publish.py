@@ -24,6 +24,7 @@ from pipelines.formats.canonical import KINDS, encode
 from pipelines.kafka_clients import create_topics, producer
 from pipelines.settings import Kafka, Settings
 from pipelines.settings_file import load_settings, with_servers
+from pipelines.usage import Number
 
 STAYS_CLOSE_AFTER = 48 * HOUR + MINUTE  # the silence after which a stay is closed, and the tick that sees it
 FLUSH_S = 60
@@ -33,7 +34,7 @@ ROLE = {kind: role for role, kind in KINDS.items()}
 @click.command("publish", short_help="Play past stays into the Kafka topics.")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--bootstrap-servers", metavar="HOST:PORT,...", help="Brokers; without it, those of --config.")
-@click.option("--speed", metavar="N", type=click.FloatRange(min=0, min_open=True), help="N times real time; default: as fast as possible.")  # fmt: skip
+@click.option("--speed", metavar="N", type=Number(min=0, min_open=True), help="N times real time; default: as fast as possible.")  # fmt: skip
 @click.option("--format", "format_name", type=click.Choice(FORMATS), default="canonical", show_default=True)
 @click.option("--stays", type=click.Path(path_type=Path), help="Table of stays; gives admissions and discharges.")
 @click.option(

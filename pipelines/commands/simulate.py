@@ -20,6 +20,7 @@ from detector.events import Context, Encounter, Observation, PatientEvent, Pump
 from pipelines.formats.canonical import encode
 from pipelines.simulate import Bed, events, random_ward
 from pipelines.simulate.backgrounds import Split
+from pipelines.usage import Number
 
 START = datetime(2030, 1, 7, tzinfo=UTC)  # a Monday; nothing in it depends on the date
 TABLE = (
@@ -42,7 +43,7 @@ STAYS = ("stay_id", "patient_id", "admitted_at", "discharged_at", "unit", "age_y
     "simulate", short_help="A synthetic ward, or courses injected into stays, as files for replay and publish."
 )
 @click.option("--beds", type=click.IntRange(1, 5_000), default=8, show_default=True, help="Patients, one a bed.")
-@click.option("--days", type=click.FloatRange(0.1, 365), default=3.0, show_default=True, help="How long the ward runs.")
+@click.option("--days", type=Number(0.1, 365), default=3.0, show_default=True, help="How long the ward runs.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Equal seeds give equal results.")
 @click.option("--published-case", is_flag=True, help="One more bed: the case of BMC Clin Pharmacol 2004;4:6.")
 @click.option("--courses", type=click.IntRange(1, 2_000), help="Inject this many courses of each kind and severity.")

@@ -1,5 +1,6 @@
 """What the command line says of itself when it is used wrongly: one line, exit 2."""
 
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,9 @@ import pytest
         (["ack", "\udcff", "--action", "confirm", "--reason", "other", "--by", "me"], "a text in UTF-8"),
         (["ack", "x", "--action", "confirm", "--reason", "other", "--by", "me\udcff"], "a text in UTF-8"),
         (["explain", "a\nb"], "without control characters"),
+        (["demo", "--speed", "nan"], "nan is not in the range"),
+        (["demo", "--for", "inf"], "inf is not in the range"),
+        (["ack", "x", "--hours", "nan"], "nan is not in the range"),
         (["redrive", "--reason", "jsn"], "did you mean 'json'?"),
     ],
 )
@@ -31,3 +35,14 @@ def test_a_usage_error_is_one_line_with_the_nearest_name_and_where_to_look(words
     assert told in line
     assert line.startswith("itbwatch")
     assert "--help" in line
+
+
+def test_a_reader_that_leaves_ends_a_command_with_74_and_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines", "check"], stdout=nobody, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (74, "") == (done.returncode, done.stderr)
