@@ -11,13 +11,16 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from detector.catalogue.signals import UNKNOWN_SITE, Catalogue, Signal
+from detector.catalogue.signals import Catalogue, Signal
+from detector.clean import Refused, clean, name_of
 from detector.clock import DAY, HOUR, MINUTE
+from detector.events import Observation
 from pipelines.dataset import Dataset
 
 EVERY = 15 * MINUTE
 VITALS = ("temp", "hr", "sbp", "dbp", "map", "rr", "spo2", "gcs", "mas")
 LABS = ("ck", "plt", "creat", "ast", "alt", "inr", "wbc", "lactate", "k", "hco3", "bili")
+_WRITTEN = ("code", "unit", "site")
 WITHDRAWN = ("cancelled", "entered-in-error")
 _GCS_PARTS = ("gcs_eye", "gcs_verbal", "gcs_motor")
 
@@ -34,30 +37,19 @@ def readings(dataset: Dataset, catalogue: Catalogue) -> pl.DataFrame:
     Skin temperatures are left out (they never count alone, clinical-evidence.md 5.1); a total GCS is made of its three
     parts where all are charted at one instant.
     """
-    table = dataset.observations.filter(pl.col("stay_id").is_not_null() & ~pl.col("status").is_in(WITHDRAWN))
-    table = table.with_columns(pl.col("unit").fill_null("\0"), pl.col("site").fill_null("\0"))
-    kinds = table.select("code", "unit", "site").unique()
-    meanings = pl.DataFrame(
-        [_meaning(catalogue, *kind) for kind in kinds.iter_rows()],
-        schema={
-            "code": pl.String, "unit": pl.String, "site": pl.String, "signal": pl.String, "factor": pl.Float64,
-            "offset": pl.Float64, "digits": pl.Int64, "low": pl.Float64, "high": pl.Float64,
-        },
-        orient="row",
-    ).drop_nulls("signal")  # fmt: skip
-    table = table.join(meanings, on=["code", "unit", "site"]).with_columns(
-        value=pl.col("value") * pl.col("factor") + pl.col("offset")
+    table = dataset.observations.filter(
+        pl.col("stay_id").is_not_null() & pl.col("value").is_finite() & ~pl.col("status").is_in(WITHDRAWN)
     )
-    table = table.filter(pl.col("value").is_between("low", "high"))
-    table = pl.concat(
-        part.with_columns(pl.col("value").round(int(part["digits"][0]))) for part in table.partition_by("digits")
-    ) if len(table) else table  # fmt: skip
-    nulls = [
-        ~((pl.col("signal") == name) & pl.col("value").is_in(list(signal.null_values)))
-        for name, signal in catalogue.signals.items()
-        if signal.null_values
-    ]
-    table = table.filter(*nulls).select(pl.col(name).cast(kind) for name, kind in READING.items())
+    written = table.select(*_WRITTEN, pl.col("value").alias("said")).unique()
+    cleaned = pl.DataFrame(
+        [(*row, *_cleaned(catalogue, *row)) for row in written.iter_rows()],
+        schema={**dict.fromkeys(_WRITTEN, pl.String), "said": pl.Float64, "signal": pl.String, "value": pl.Float64},
+        orient="row",
+    ).drop_nulls("signal")
+    table = table.rename({"value": "said"}).join(
+        cleaned, on=[*_WRITTEN, "said"], nulls_equal=True, maintain_order="left"
+    )
+    table = table.select(pl.col(name).cast(kind) for name, kind in READING.items())
     return pl.concat([table, _gcs_of_parts(table)]).sort("stay_id", "available_at", "effective_at")
 
 
@@ -122,23 +114,20 @@ def _windows(signal: Signal) -> Iterator[tuple[str, pl.Expr]]:
     yield "rise", value.rolling_mean_by("at", f"{6 * HOUR}i") - value.rolling_mean_by("at", f"{72 * HOUR}i")
 
 
-def _meaning(catalogue: Catalogue, code: str, written_unit: str, written_site: str) -> tuple[object, ...]:
-    """What one (code, unit, site) stands for; a NUL character = not given. All None behind it: not used."""
-    nothing = (code, written_unit, written_site, None, None, None, None, None, None)
-    named = catalogue.resolve_code(code)
-    if named is None:
-        return nothing
-    signal = catalogue.signals[named.signal]
-    unit = signal.resolve_unit(named.unit if written_unit == "\0" else written_unit)
-    site = named.site
-    if site == UNKNOWN_SITE:
-        site = catalogue.site_spellings.get(written_site.strip().lower(), site)
-    peripheral = site is not None and catalogue.sites[site].peripheral
-    if unit is None or unit.redirect is not None or unit.needs is not None or peripheral:
-        return nothing
-    plausible = signal.plausible
-    limits = plausible.low, plausible.high
-    return (code, written_unit, written_site, signal.name, unit.factor, unit.offset, signal.digits, *limits)
+def _cleaned(
+    catalogue: Catalogue, code: str, unit: str | None, site: str | None, value: float
+) -> tuple[str | None, float | None]:
+    """The signal and the value that the core reads from what is written; None = it is not used."""
+    written = Observation(
+        patient_id="-", code=code, unit=unit, site=site, value=value, effective_at=0, available_at=0
+    )  # fmt: skip
+    named = name_of(catalogue, written)
+    if named is None or (named.site is not None and catalogue.sites[named.site].peripheral):
+        return None, None
+    found = clean(catalogue, named, written, None)
+    if isinstance(found, Refused) or found[0] != named.signal:  # a volume charted as a rate is in no column
+        return None, None
+    return found[0], found[1].value
 
 
 def _gcs_of_parts(table: pl.DataFrame) -> pl.DataFrame:
