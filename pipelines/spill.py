@@ -94,9 +94,29 @@ class SpilledDataset(Dataset):
         remarks: list[str],
     ) -> None:  # fmt: skip
         """``rows`` and ``first``: number of observations and first available_at of each patient."""
-        super().__init__(files, others=others, rejected=rejected, remarks=remarks)
+        self.files, self.others, self.rejected, self.remarks = files, others, rejected, remarks
+        self.outages = []
+        self.others.sort(key=itemgetter(0))
         self._observed, self._context, self._derive = observed, context, derive
         self._rows, self._first = rows, first
+
+    @property
+    def observations(self) -> pl.DataFrame:  # type: ignore[override]
+        """Every observation at once, which is what the folder is there to avoid; share by share it is bounded."""
+        parts = [self._derive(self._observed.share(number, OBSERVATION_COLUMNS)) for number in range(SHARES)]
+        return pl.concat(parts).sort("available_at", "file", "row")
+
+    def of(self, patients: Iterable[str]) -> Dataset:
+        wanted = set(patients)
+        chosen = pl.Series(sorted(wanted), dtype=pl.String)
+        others = [placed for placed in self.others if placed[1].patient_id in wanted]
+        whole = Dataset(self.files, others=others)
+        for number in sorted(set(chosen.hash(seed=0) % SHARES)):
+            part = self._part(number, []).of(chosen)
+            whole.observations = pl.concat([whole.observations, part.observations])
+            whole.others += part.others
+        whole.__post_init__()
+        return whole
 
     def __len__(self) -> int:
         return self._rows.total() + len(self.others)

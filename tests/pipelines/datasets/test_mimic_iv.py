@@ -250,4 +250,7 @@ def test_a_set_too_large_for_memory_gives_the_same_events(shared: Path, monkeypa
         by_patient.setdefault(event.patient_id, []).append(event)
     assert events(raw) == by_patient
     assert spilled.rejected == raw.rejected
+    assert raw.observations.drop("file").equals(spilled.observations.drop("file"))
+    few = sorted(raw.rows_by_patient())[:3]
+    assert dict(raw.of(few).by_patient()) == dict(spilled.of(few).by_patient())
     assert by_patient == {p: events for share in spilled.shares(4) for p, events in share.by_patient()}

@@ -45,7 +45,7 @@ def test_a_sample_replays_from_the_command_line_and_says_what_was_not_there(
 def test_stays_of_a_large_sample_replay(shared: Path, name: str, folder: str) -> None:
     dataset = open_dataset(name, [shared / "data" / "raw" / folder], stays=None, pumps="all", context=None)
     few = [patient for patient, rows in dataset.rows_by_patient().items() if 200 < rows < 400][:5]
-    some = dataset._of(few)
+    some = dataset.of(few)
     admitted = {e.stay_id for _, e in some.others if isinstance(e, Encounter)}
 
     outcome = replay(some, Settings())
