@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter as Count
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from itertools import product
@@ -210,6 +210,11 @@ class Metrics:
             syndrome=SYNDROMES, severity=tuple(SEVERITIES),
         )  # fmt: skip
         self._shadow_up = self._single(Gauge, "shadow_up", "1 while a plan runs in the shadow.")
+        self._drift = self._gauge(
+            "input_drift", "Population stability index against the reference.", signal=tuple(plan.catalogue.signals)
+        )
+        for child in self._drift.children.values():
+            child.set(float("nan"))
         self._gauge("build_info", "1.", version=(version("itbwatch"),), python=(platform.python_version(),))[
             version("itbwatch"), platform.python_version()
         ].set(1)
@@ -313,6 +318,11 @@ class Metrics:
         for record in records:
             if record.state in ("opened", "raised"):
                 self._shadow_alerts[record.syndrome, record.severity].inc()
+
+    def input_drift(self, indices: Mapping[str, float]) -> None:
+        """The index of each signal that could be judged; the others are NaN."""
+        for (signal,), child in self._drift.children.items():
+            child.set(indices.get(signal, float("nan")))
 
     def shadow_up(self, up: bool) -> None:  # noqa: FBT001 - as above
         self._shadow_up.set(up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from detector.engine import Ward
@@ -25,6 +25,7 @@ class Metrics(Protocol):
     def store_up(self, up: bool) -> None: ...  # noqa: FBT001
     def last_record(self, at_seconds: float) -> None: ...
     def shadow(self, records: Iterable[AlertRecord]) -> None: ...
+    def input_drift(self, indices: Mapping[str, float]) -> None: ...
     def shadow_up(self, up: bool) -> None: ...  # noqa: FBT001
     def model_quarantined(self, model: str, *, quarantined: bool) -> None: ...
     def refresh(self, wards: Iterable[Ward], alarms: Iterable[AlertRecord]) -> None: ...

@@ -12,6 +12,7 @@ from types import FrameType
 
 from detector.plan import Plan
 from models.quarantine import GuardedModel
+from pipelines.drift import Reference, read_reference
 from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
@@ -63,6 +64,7 @@ def running(
             partial(connect, settings),
             restore_models=restore_models,
             shadow=_shadow(settings, plan, store),
+            reference=_reference(settings, plan),
         )
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice
@@ -90,6 +92,12 @@ def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> dict[str, Guar
         name: GuardedModel(model, most_s=settings.models.most_seconds, told=partial(told, name))
         for name, model in open_each(settings, plan).items()
     }
+
+
+def _reference(settings: Settings, plan: Plan) -> Reference | None:
+    """What readings should look like, where the site says so."""
+    path = settings.drift.reference
+    return None if path is None else read_reference(Path(path), plan.catalogue)
 
 
 def _shadow(settings: Settings, champion: Plan, store: Store) -> Shadow | None:

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector import snapshot
+from detector.clock import HOUR
 from detector.engine import Ward, run
 from detector.errors import ItbwatchError
 from detector.events import Event, Position, TimeMoved
@@ -37,7 +38,9 @@ from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
+from pipelines import drift
 from pipelines.deadletters import keep
+from pipelines.drift import Reference
 from pipelines.errors import StoreError
 from pipelines.exports import exporter
 from pipelines.formats import canonical
@@ -62,6 +65,7 @@ REFRESH_S = 1.0  # how often the gauges of open alerts and stays are set
 PUBLISH_ROWS = 1_000
 PERSONAL = "personal"
 MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
+DRIFT_CHECKS = ("a unit or an analyser that changed", "itbwatch_observations_total by outcome", "a feed that is silent")
 FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
 
 
@@ -100,7 +104,8 @@ class Decided:
 class Service:
     """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner.
 
-    ``restore_models`` takes back what was kept out; ``shadow`` is the plan that is tried beside.
+    ``restore_models`` takes back what was kept out; ``shadow`` is the plan that is tried beside, ``reference``
+    what readings should look like.
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class Service:
         *,
         restore_models: bool = False,
         shadow: Shadow | None = None,
+        reference: Reference | None = None,
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -127,6 +133,9 @@ class Service:
         self._models = models
         self._restore_models = restore_models
         self._shadow = shadow
+        self._reference = reference
+        self._drift_hour = NO_TIME
+        self._drifting: dict[str, tuple[int, int]] = {}
         self._store = store
         self._publisher = publisher
         self._metrics = metrics
@@ -183,7 +192,9 @@ class Service:
             by_partition[raw.partition].append(raw)
         try:
             decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
-            stored = self._commit([one for one in decided if one is not None])
+            works = [one for one in decided if one is not None]
+            self._watch_drift(works)
+            stored = self._commit(works)
             self._publish()
         except StoreError:
             self._store_up = False
@@ -216,6 +227,7 @@ class Service:
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
         self._board.take(alarms)
+        self._drifting |= self._store.drift(partition) if self._reference is not None else {}
         if self._shadow is not None:
             self._shadow.gained(partition, stored.positions, stored.patients)
         log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
@@ -298,6 +310,41 @@ class Service:
                     ))  # fmt: skip
             elif about in owned.alarms:
                 self._alarm(decided, resolved(owned.alarms[about], event.after + 1, event.reason))
+
+    def _watch_drift(self, decided: Sequence[Decided]) -> None:
+        """Once an hour of the first partition's time: which readings are unlike the reference, and for how long."""
+        if self._reference is None or not decided:
+            return
+        hour = self._owned[decided[0].work.partition].ward.ticked_at // HOUR
+        if hour < 0 or hour <= self._drift_hour:
+            return
+        self._drift_hour, now = hour, hour * HOUR
+        wards = [one.ward for one in self._owned.values()]
+        catalogue = self._plan.catalogue
+        found = drift.look(wards, self._reference, catalogue, now, self._settings.drift.patients)
+        self._metrics.input_drift({name: one.psi for name, one in found.items()})
+        self._drifting = decided[0].work.drift = drift.stands(self._drifting, found, now)
+        for name, one in found.items():
+            about = ("input_drift", name)
+            holder = next((owned for owned in self._owned.values() if about in owned.alarms), None)
+            if holder is None and name in self._drifting and now - self._drifting[name][0] >= drift.DWELL:
+                usual, seen = self._reference.signals[name].median, "none" if one.median is None else f"{one.median:g}"
+                self._let_out(decided[0], opened(
+                    self._plan, decided[0].work.partition, about, now, because="unlike_reference", value=round(one.psi, 3),
+                    headline=f"{name}: readings unlike the reference for a day, median {seen} instead of {usual:g}",
+                    checks=DRIFT_CHECKS,
+                ))  # fmt: skip
+            elif holder is not None and one.psi < drift.QUIET_AGAIN + (one.limit - drift.CHANGED):
+                self._let_out(decided[0], resolved(holder.alarms.pop(about), now, "like_reference"))
+
+    def _let_out(self, decided: Decided, record: AlertRecord) -> None:
+        """A technical alert that came up after what the batch lets out was put together."""
+        decided.batch.records.append(record)
+        decided.work.outgoing.append(
+            Outgoing("alerts", record.patient_id.encode(), record.to_json(), parse_time(record.at))
+        )
+        if record.state != "resolved":
+            self._owned[decided.work.partition].alarms[subject(record)] = record
 
     def _alarm(self, decided: Decided, record: AlertRecord) -> None:
         """Let out a technical alert of the service itself."""

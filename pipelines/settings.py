@@ -257,6 +257,11 @@ class Shadow(_Section):
     models: FileName | None = None
 
 
+class Drift(_Section):
+    reference: FileName | None = None
+    patients: int = Field(default=20, ge=10, le=10_000)
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -286,6 +291,7 @@ class Settings(_Section):
     overlay: FileName | None = None
     models: Models = Models()
     shadow: Shadow | None = None
+    drift: Drift = Drift()
     logging: Logging = Logging()
 
     @field_validator("exports")

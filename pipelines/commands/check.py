@@ -13,6 +13,7 @@ from detector.examples import examples_of, run_examples
 from detector.plan import Plan
 from detector.rules.overlay import Overlay
 from pipelines.datasets import FORMATS
+from pipelines.drift import read_reference
 from pipelines.plan_files import catalogue_of, load_plan, overlay_of, read_catalogue
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, named, read_settings, with_overlay
@@ -71,6 +72,8 @@ def command(
         laid = overlay_of(settings)
         if laid is not None:
             _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)
+        if settings.drift.reference is not None:
+            read_reference(Path(settings.drift.reference), plan.catalogue)
         beside = shadow_settings(settings)
         if beside is not None:
             _show_shadow(beside)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
+from pipelines.drift import make_reference, write_reference
 from pipelines.exports import EXPORTS, exporter
 from pipelines.plan_files import load_plan, load_site
 from pipelines.replay import replay
@@ -47,9 +48,11 @@ from pipelines.settings_file import with_overlay
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
 )
 @click.option("--shadow", type=click.Path(path_type=Path), help="An overlay to try beside: OUT/shadow.parquet.")
+@click.option("--drift-reference", type=click.Path(path_type=Path), help="Write what the readings look like (drift).")
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
     exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None, shadow: Path | None,
+    drift_reference: Path | None,
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
@@ -81,6 +84,10 @@ def command(
     write(out, outcome.records, summary, report_html(outcome, summary), asked_for, beside)
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
+    if drift_reference is not None:
+        made = make_reference(dataset.in_order(), plan.catalogue, [path.name for path in inputs])
+        write_reference(drift_reference, made)
+        click.echo(f"drift reference of {len(made.signals)} signals in {drift_reference}")
     _print(summary, out)
 
 

@@ -39,6 +39,7 @@ from pipelines.store.tables import (
     TICK,
     alerts,
     deadletters,
+    drift,
     journal,
     meta,
     model_events,
@@ -268,6 +269,12 @@ class Store:
         with self._transaction() as connection:
             wanted = list(connection.scalars(mine.where(alerts.c.alert_id.not_in(over)).distinct()))
         return self.newest(wanted)
+
+    def drift(self, partition: int) -> dict[str, tuple[int, int]]:
+        """Signal -> since when it has been unlike the reference, and when that was seen last."""
+        query = sa.select(drift.c.signal, drift.c.since, drift.c.seen).where(drift.c.partition == partition)
+        with self._transaction() as connection:
+            return {signal: (since, seen) for signal, since, seen in connection.execute(query)}
 
     def alerts_since(self, at: str) -> Iterator[bytes]:
         """Every alert record known at ``at`` (RFC 3339) or later as JSON, in the order of that instant."""

@@ -123,3 +123,4 @@ class Work:
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     model_events: list[ModelEvent] = field(default_factory=list)
     shadow: ShadowWork | None = None
+    drift: Mapping[str, tuple[int, int]] | None = None

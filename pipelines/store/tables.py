@@ -136,6 +136,15 @@ shadow_alerts = _table(
 )
 """What the challenger would have let out."""
 
+drift = _table(
+    "drift",
+    _column("partition", sa.Integer, primary_key=True),
+    _column("signal", sa.Text, primary_key=True),
+    _column("since", sa.BigInteger),
+    _column("seen", sa.BigInteger),
+)
+"""Since when a signal has been unlike the reference, and when that was seen last (``pipelines.drift``)."""
+
 journal = _table(
     "journal",
     _column("id", _ID, primary_key=True),

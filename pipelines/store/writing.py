@@ -15,6 +15,7 @@ from pipelines.store.rows import Fenced, Work, written
 from pipelines.store.tables import (
     alerts,
     deadletters,
+    drift,
     journal,
     labels,
     model_events,
@@ -136,6 +137,12 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
     _execute(connection, journal.insert(), (
         {"patient_id": patient_id, "payload": lines, "stored_at": stored_at} for patient_id, lines in work.journal
     ))  # fmt: skip
+    if work.drift is not None:
+        connection.execute(drift.delete().where(drift.c.partition == work.partition))
+        _execute(connection, drift.insert(), (
+            {"partition": work.partition, "signal": signal, "since": since, "seen": seen}
+            for signal, (since, seen) in work.drift.items()
+        ))  # fmt: skip
     _execute(connection, model_events.insert(), (
         msgspec.structs.asdict(one) | {"partition": work.partition, "stored_at": stored_at} for one in work.model_events
     ))  # fmt: skip
