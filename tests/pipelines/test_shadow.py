@@ -227,3 +227,23 @@ def test_what_the_shadow_stores_is_a_whole_record(settings, course):
         records = [msgspec.json.decode(one, type=AlertRecord) for one in made.store.shadow_alerts(0, run.generation)]
 
     assert {one.provenance.plan_digest for one in records} == {run.challenger} != {run.champion}
+
+
+def test_what_was_copied_from_the_champion_outlives_a_restart(settings, course, tmp_path):
+    hours = [[one for one in course[:-1] if (one.available_at - START) // (4 * HOUR) == n] for n in range(9)]
+    parts = [hours[0], hours[1], [event for some in hours[2:] for event in some] + course[-1:]]
+    seen = []
+    for name, stops in (("whole", 1), ("stopped", 2)):
+        site = elsewhere(settings, tmp_path / name)
+        with service(site.model_copy(update={"shadow": None})) as made:
+            feed(site, made, parts[0])
+        rest = [[*parts[1], *parts[2]]] if stops == 1 else parts[1:]
+        for part in rest:
+            with service(site) as made:
+                feed(site, made, part)
+        with service(site) as made:
+            feed(site, made, [])
+            seen.append(shadowed(made))
+
+    assert seen[0]
+    assert seen[0] == seen[1]
