@@ -30,42 +30,38 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector import snapshot
-from detector.clock import HOUR
 from detector.engine import Ward, run
 from detector.errors import ItbwatchError
-from detector.events import Event, Position, TimeMoved
+from detector.events import Event, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
-from pipelines import drift
-from pipelines.deadletters import keep
+from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
+from pipelines.drift_watch import DriftWatch
 from pipelines.errors import StoreError
 from pipelines.exports import exporter
-from pipelines.formats import canonical
-from pipelines.formats.times import parse_time
 from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
-from pipelines.merges import handed_over, run_with_merges
+from pipelines.merges import run_with_merges
 from pipelines.outages import Quarantine
 from pipelines.outbox import Publisher
 from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import TICK, Fenced, OutboxRow, Outgoing, Store, Work
-from pipelines.technical import Subject, is_ours, opened, owner, resolved, subject
-from pipelines.ticks import NO_TIME, Ticks, wall_ms
+from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
+from pipelines.technical import Subject, opened, owner, resolved, subject
+from pipelines.telling import Telling
+from pipelines.ticks import NO_TIME, Ticks
 
 log = logging.getLogger(__name__)
 
-REFRESH_S = 1.0  # how often the gauges of open alerts and stays are set
 PUBLISH_ROWS = 1_000
 PERSONAL = "personal"
 MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
-DRIFT_CHECKS = ("a unit or an analyser that changed", "itbwatch_observations_total by outcome", "a feed that is silent")
 FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
 
 
@@ -85,20 +81,6 @@ class Owned:
     quarantine: Quarantine
     alarms: dict[Subject, AlertRecord] = field(default_factory=dict)
     fenced: int = 0
-
-
-@dataclass
-class Decided:
-    """What one step made of one partition: what to store, and what to count once it is stored."""
-
-    work: Work
-    batch: Batch
-    ledger: Ledger
-    rejected: list[tuple[str, str]] = field(default_factory=list)
-    remarks: list[tuple[str, str]] = field(default_factory=list)
-    received: dict[Position, int] = field(default_factory=dict)
-    shadow: Batch = field(default_factory=Batch)
-    newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
 
 class Service:
@@ -133,13 +115,12 @@ class Service:
         self._models = models
         self._restore_models = restore_models
         self._shadow = shadow
-        self._reference = reference
-        self._drift_hour = NO_TIME
-        self._drifting: dict[str, tuple[int, int]] = {}
+        self._drift = DriftWatch(reference, plan, settings.drift.patients) if reference is not None else None
         self._store = store
         self._publisher = publisher
         self._metrics = metrics
         self._board = board
+        self._telling = Telling(settings, metrics, board)
         self._decode = decoders(settings, plan.catalogue)
         self._ticks = Ticks(settings.time)
         self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
@@ -147,7 +128,6 @@ class Service:
         self._stopping = False
         self._store_up = True
         self._parked = 0
-        self._refreshed_s = float("-inf")
         self._source = connect(self)
 
     def run(self) -> None:
@@ -194,6 +174,9 @@ class Service:
             decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
             works = [one for one in decided if one is not None]
             self._watch_drift(works)
+            for one in works:
+                ward, hand_over = self._owned[one.work.partition].ward, self._settings.source == "kafka"
+                to_store(one, ward, self._exports, hand_over=hand_over)
             stored = self._commit(works)
             self._publish()
         except StoreError:
@@ -227,7 +210,8 @@ class Service:
         open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
         self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
         self._board.take(alarms)
-        self._drifting |= self._store.drift(partition) if self._reference is not None else {}
+        if self._drift is not None:
+            self._drift.resume(self._store.drift(partition))
         if self._shadow is not None:
             self._shadow.gained(partition, stored.positions, stored.patients)
         log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
@@ -256,7 +240,6 @@ class Service:
         decided = Decided(work, Batch(), Ledger())
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []
-        came: dict[Position, RawRecord] = {}
         usable, decided.rejected, decided.remarks = take_in(
             raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode,
             self._horizon,
@@ -270,7 +253,7 @@ class Service:
             events += self._ticks.before(partition, raw.timestamp, at)
             if not isinstance(event, TimeMoved):
                 events.append(event)
-                came[raw.position] = raw
+                decided.came[raw.position] = raw
         decided.newest = max(stamps, default=None)
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
         if events:
@@ -281,7 +264,7 @@ class Service:
             decided.shadow = self._shadow.follow(partition, events, work)
         if not raws and not (decided.batch.touched or decided.batch.records or decided.shadow.touched):
             return None
-        self._fill(decided, owned.ward, came)
+        work.moved = {**work.moved, TICK: self._ticks.ticked(partition)}
         return decided
 
     def _run(self, partition: int, events: list[Event], ledger: Ledger) -> tuple[Batch, list[Event]]:
@@ -303,7 +286,7 @@ class Service:
             about = ("model", event.model)
             if event.event == QUARANTINED:
                 self._metrics.model_quarantined(event.model, quarantined=True)
-                if not any(about in other.alarms for other in self._owned.values()):
+                if about not in self._alarms():
                     self._alarm(decided, opened(
                         self._plan, partition, about, event.after + 1, because=event.reason,
                         headline=f"model {event.model} is kept out, the rules go on", checks=MODEL_CHECKS,
@@ -312,48 +295,34 @@ class Service:
                 self._alarm(decided, resolved(owned.alarms[about], event.after + 1, event.reason))
 
     def _watch_drift(self, decided: Sequence[Decided]) -> None:
-        """Once an hour of the first partition's time: which readings are unlike the reference, and for how long."""
-        if self._reference is None or not decided:
+        """Once an hour of the first partition's time; what comes of it is stored with that partition."""
+        if self._drift is None or not decided:
             return
-        hour = self._owned[decided[0].work.partition].ward.ticked_at // HOUR
-        if hour < 0 or hour <= self._drift_hour:
-            return
-        self._drift_hour, now = hour, hour * HOUR
-        wards = [one.ward for one in self._owned.values()]
-        catalogue = self._plan.catalogue
-        found = drift.look(wards, self._reference, catalogue, now, self._settings.drift.patients)
-        self._metrics.input_drift({name: one.psi for name, one in found.items()})
-        self._drifting = decided[0].work.drift = drift.stands(self._drifting, found, now)
-        for name, one in found.items():
-            about = ("input_drift", name)
-            holder = next((owned for owned in self._owned.values() if about in owned.alarms), None)
-            if holder is None and name in self._drifting and now - self._drifting[name][0] >= drift.DWELL:
-                usual, seen = self._reference.signals[name].median, "none" if one.median is None else f"{one.median:g}"
-                self._let_out(decided[0], opened(
-                    self._plan, decided[0].work.partition, about, now, because="unlike_reference", value=round(one.psi, 3),
-                    headline=f"{name}: readings unlike the reference for a day, median {seen} instead of {usual:g}",
-                    checks=DRIFT_CHECKS,
-                ))  # fmt: skip
-            elif holder is not None and one.psi < drift.QUIET_AGAIN + (one.limit - drift.CHANGED):
-                self._let_out(decided[0], resolved(holder.alarms.pop(about), now, "like_reference"))
-
-    def _let_out(self, decided: Decided, record: AlertRecord) -> None:
-        """A technical alert that came up after what the batch lets out was put together."""
-        decided.batch.records.append(record)
-        decided.work.outgoing.append(
-            Outgoing("alerts", record.patient_id.encode(), record.to_json(), parse_time(record.at))
+        first = decided[0]
+        owned = self._owned[first.work.partition]
+        seen = self._drift.look(
+            [one.ward for one in self._owned.values()], owned.ward.ticked_at, first.work.partition, self._alarms()
         )
-        if record.state != "resolved":
-            self._owned[decided.work.partition].alarms[subject(record)] = record
+        if seen is None:
+            return
+        self._metrics.input_drift(seen.indices)
+        first.work.drift = seen.high
+        for alert in seen.alerts:
+            self._alarm(first, alert)
+
+    def _alarms(self) -> dict[Subject, AlertRecord]:
+        """The technical alerts of the service itself that are open."""
+        return {about: alarm for owned in self._owned.values() for about, alarm in owned.alarms.items()}
 
     def _alarm(self, decided: Decided, record: AlertRecord) -> None:
-        """Let out a technical alert of the service itself."""
-        alarms = self._owned[decided.work.partition].alarms
+        """Let out a technical alert of the service itself, or its end."""
         decided.batch.records.append(record)
-        if record.state == "resolved":
-            del alarms[subject(record)]
-        else:
-            alarms[subject(record)] = record
+        if record.state != "resolved":
+            self._owned[decided.work.partition].alarms[subject(record)] = record
+            return
+        for owned in self._owned.values():
+            if owned.alarms.get(subject(record), record).alert_id == record.alert_id:
+                owned.alarms.pop(subject(record), None)
 
     def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
         """Load those of these patients that rest in the store. Returns those that another partition number has."""
@@ -369,37 +338,6 @@ class Service:
             if number != partition:
                 elsewhere |= owned.ward.patients.keys() & new
         return elsewhere
-
-    def _fill(self, decided: Decided, ward: Ward, came: Mapping[Position, RawRecord]) -> None:
-        """Put what the detector let out into the work to be stored."""
-        work, batch = decided.work, decided.batch
-        work.moved = {**work.moved, TICK: self._ticks.ticked(work.partition)}
-        work.alerts, work.labels = batch.records, batch.labels
-        for patient_id in sorted(batch.touched):
-            work.patients.append((patient_id, snapshot.changes(ward.patients[patient_id])))
-            if ward.patients[patient_id].rests:
-                work.resting.add(patient_id)
-        work.outgoing += [
-            Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
-        ]
-        work.outgoing += [
-            Outgoing(name, one.patient_id.encode(), document, parse_time(one.at))
-            for name, export in self._exports.items()
-            for one in batch.records
-            if not is_ours(one)
-            for document in export(one)
-        ]
-        if self._settings.source == "kafka":
-            work.outgoing += [
-                Outgoing("merges", one.into.encode(), canonical.encode(handed_over(one)), one.available_at)
-                for one in batch.merges
-            ]
-        kept = {Position(letter.topic, letter.partition, letter.offset) for letter in work.deadletters}
-        for one in batch.rejected:
-            if one.quarantined and one.position is not None and one.position in came and one.position not in kept:
-                kept.add(one.position)
-                keep(work, came[one.position], one.reason)
-        decided.received = {where: raw.timestamp for where, raw in came.items() if raw.timestamp is not None}
 
     # -- after deciding ------------------------------------------------------------------------------------------------
 
@@ -421,7 +359,9 @@ class Service:
             owned.fenced = 0
             for patient_id in one.batch.touched:
                 owned.ward.let_rest(patient_id)
-            self._count(one)
+            if self._shadow is not None:
+                self._shadow.stored(one.work.partition, one.shadow)
+            self._telling.counted(one)
         return decided
 
     def _load_anew(self, partition: int) -> None:
@@ -456,40 +396,15 @@ class Service:
                 log.error("publish_refused topic=%s row=%d bytes=%d error=%s", topic, row.id, size, refused[row.id])
                 self._metrics.publish_refused(topic)
 
-    def _count(self, one: Decided) -> None:
-        self._metrics.batch(one.batch, one.ledger)
-        if self._shadow is not None:
-            self._shadow.stored(one.work.partition, one.shadow)
-            self._metrics.shadow(one.shadow.records)
-        self._board.take(one.batch.records)
-        for topic, reason in one.rejected:
-            self._metrics.rejected(topic, reason)
-        for topic, remark in one.remarks:
-            self._metrics.remarked(topic, remark)
-        for letter in one.work.deadletters:
-            self._metrics.dead_letter(letter.reason)
-        if self._settings.time == "wall":
-            now = wall_ms()
-            for record in one.batch.records:
-                for where in record.provenance.position:
-                    if where in one.received:
-                        self._metrics.detection_latency(max(0, now - one.received[where]) / 1_000)
-                        break
-
     def _show(self, stored: Sequence[Decided]) -> None:
         """Set the gauges that say how things stand."""
-        stamps = [one.newest for one in stored if one.newest is not None]
-        if stamps:
-            self._metrics.last_record(max(stamps) / 1_000)
-        now = time.monotonic()
-        if now - self._refreshed_s < REFRESH_S:
+        self._telling.newest(stored)
+        if not self._telling.due():
             return
-        self._refreshed_s = now
         self._metrics.store_up(True)
         if self._settings.source == "kafka":
             self._metrics.kafka_up(self._source.up())
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
-        alarms = [alarm for one in self._owned.values() for alarm in one.alarms.values()]
-        self._metrics.refresh((one.ward for one in self._owned.values()), alarms)
+        self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms().values())

@@ -14,15 +14,11 @@ from detector.errors import ConfigError
 from detector.events import Encounter, Observation, Ticked
 from pipelines import drift
 from pipelines.drift import Reference, look, make_reference, read_reference, stability_index, write_reference
-from pipelines.formats.canonical import encode
 from pipelines.metrics import Metrics
-from pipelines.outbox import FilePublisher
 from pipelines.plan_files import load_plan
-from pipelines.service import Service
 from pipelines.settings import Settings
-from pipelines.sources.file import FileSource
-from pipelines.store import Store
 from pipelines.web.board import Board
+from tests.pipelines.in_process import append, drain, file_settings, serving
 
 START = 1_900_022_400_000
 SETTINGS = Settings.model_validate({"models": {"enabled": False}})
@@ -122,26 +118,11 @@ def test_a_wrong_reference_is_refused_with_its_mistakes(tmp_path: Path, text: st
 
 def feed(folder: Path, happened, reference: Reference | None = REFERENCE):
     """One run of the service over these events; what it shows at its end."""
-    settings = SETTINGS.model_copy(update={
-        "source": "file", "time": "stream",
-        "file": SETTINGS.file.model_copy(update={
-            "path": str(folder / "events.ndjson"), "alerts": str(folder / "alerts.ndjson"),
-            "deadletters": str(folder / "dead.ndjson")}),
-        "store": SETTINGS.store.model_copy(update={"path": str(folder / "store.sqlite")}),
-        "poll": SETTINGS.poll.model_copy(update={"max_records": 25, "timeout_ms": 1}),
-    })  # fmt: skip
-    with Path(settings.file.path).open("ab") as file:
-        file.writelines(encode(event) + b"\n" for event in happened)
-    store, metrics, board = Store(settings.store), Metrics(PLAN, settings), Board(b"0" * 16)
-    service = Service(
-        settings, PLAN, {}, store, FilePublisher(settings.file), metrics, board,
-        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes), reference=reference,
-    )  # fmt: skip
-    while service.step():
-        pass
-    service._publisher.close()
-    service._source._close_file()
-    store.close()
+    settings = file_settings(folder, records=25, models={"enabled": False})
+    append(settings, *happened)
+    metrics, board = Metrics(PLAN, settings), Board(b"0" * 16)
+    with serving(settings, PLAN, metrics=metrics, board=board, reference=reference) as made:
+        drain(made)
     return metrics.registry.get_sample_value("itbwatch_input_drift", {"signal": "temp"}), board
 
 

@@ -15,7 +15,8 @@ from pipelines.settings import Settings
 from pipelines.simulate import Bed, events, random_ward
 from tests.pipelines.formats.fhir_rendering import expressible, in_bundles, rendered
 from tests.pipelines.formats.fhir_resources import Resource
-from tests.pipelines.test_service import START, drain, published, service, settings, without_position
+from tests.pipelines.in_process import drain, without_position
+from tests.pipelines.test_service import START, published, service, settings
 
 __all__ = ["settings"]
 LEAST_ALERTS = 5

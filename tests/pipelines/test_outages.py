@@ -1,8 +1,6 @@
 """A model that is kept out is an event in event time: stored, alarmed, kept by a restart, and seen by a re-run."""
 
 import json
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +14,12 @@ from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
 from pipelines.outages import ModelEvent, decode, outages
 from pipelines.outages import encode as encode_event
-from pipelines.outbox import FilePublisher
 from pipelines.plan_files import load_plan
 from pipelines.replay import replay
-from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.simulate import Bed, events
-from pipelines.sources.file import FileSource
-from pipelines.store import Store
 from pipelines.web.board import Board
+from tests.pipelines.in_process import alert_lines, append, drain, file_settings, refresh, serving, without_position
 
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
@@ -54,49 +49,25 @@ def course():
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings.model_validate({
-        "source": "file", "time": "stream", "store": {"path": str(tmp_path / "store.sqlite")},
-        "file": {"path": str(tmp_path / "events.ndjson"), "alerts": str(tmp_path / "alerts.ndjson"),
-                 "deadletters": str(tmp_path / "dead.ndjson")},
-        "poll": {"max_records": 60, "timeout_ms": 1},
-    })  # fmt: skip
+    return file_settings(tmp_path, records=60)
 
 
-@contextmanager
 def service(settings, models, plan=PLAN, *, restore=False):
     metrics = Metrics(plan, settings)
     guarded = {
         name: GuardedModel(model, told=lambda _, name=name: metrics.model_quarantined(name, quarantined=True))
         for name, model in models.items()
     }
-    store = Store(settings.store)
-    made = Service(
-        settings, plan, guarded, store, FilePublisher(settings.file), metrics, Board(b"0" * 16),
-        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes), restore_models=restore,
-    )  # fmt: skip
-    made.store, made.metrics = store, metrics
-    try:
-        yield made
-    finally:
-        made._publisher.close()
-        made._source._close_file()
-        store.close()
+    return serving(settings, plan, models=guarded, metrics=metrics, board=Board(b"0" * 16), restore_models=restore)
 
 
 def feed(settings, made, happened):
-    with Path(settings.file.path).open("ab") as file:
-        file.writelines(encode(event) + b"\n" for event in happened)
-    while made.step():
-        pass
+    append(settings, *happened)
+    drain(made)
 
 
 def published(settings, syndrome=None):
-    records = [json.loads(line) for line in Path(settings.file.alerts).read_text().splitlines()]
-    return [one for one in records if syndrome is None or one["syndrome"] == syndrome]
-
-
-def without_position(record):
-    return record | {"provenance": record["provenance"] | {"position": None}}
+    return [one for one in alert_lines(settings) if syndrome is None or one["syndrome"] == syndrome]
 
 
 def gauge(made, model):
@@ -108,8 +79,7 @@ def test_a_model_that_raises_is_out_from_there_told_once_and_the_rules_go_on(set
     with service(settings, MODELS | {"withdrawal": failing}) as made:
         feed(settings, made, course)
         stored = made.store.model_events(0)
-        made._refreshed_s = float("-inf")  # gauges are set once a second
-        made.step()
+        refresh(made)
         text = made.metrics.text().decode()
 
         assert (gauge(made, "withdrawal"), gauge(made, "joint")) == (1.0, 0.0)

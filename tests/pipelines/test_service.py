@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,13 @@ from pipelines.errors import StoreError
 from pipelines.formats.canonical import decode_journal, encode
 from pipelines.outbox import FilePublisher, Told
 from pipelines.plan_files import load_plan
-from pipelines.service import NoProgress, Service
+from pipelines.service import NoProgress
 from pipelines.settings import Settings
 from pipelines.simulate import events, random_ward
-from pipelines.sources.file import FileSource
 from pipelines.store import TICK, Store, Work
 from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter
+from tests.pipelines.in_process import append, drain, file_settings, serving, without_position
 
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
@@ -47,44 +46,12 @@ def ward():
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings.model_validate({
-        "source": "file",
-        "time": "stream",
-        "file": {
-            "path": str(tmp_path / "events.ndjson"),
-            "alerts": str(tmp_path / "alerts.ndjson"),
-            "deadletters": str(tmp_path / "dead.ndjson"),
-        },
-        "store": {"path": str(tmp_path / "store.sqlite")},
-        "poll": {"max_records": 200, "timeout_ms": 1},
-    })  # fmt: skip
+    return file_settings(tmp_path)
 
 
-@contextmanager
 def service(settings, told=None, plan=PLAN):
     told = told or Counted()
-    store = Store(settings.store)
-    made = Service(
-        settings, plan, {}, store, FilePublisher(settings.file), told, told,
-        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
-    )  # fmt: skip
-    made.store = store
-    try:
-        yield made
-    finally:
-        made._publisher.close()
-        made._source._close_file()
-        store.close()
-
-
-def write(settings, *lines):
-    with Path(settings.file.path).open("ab") as file:
-        file.writelines((line if isinstance(line, bytes) else encode(line)) + b"\n" for line in lines)
-
-
-def drain(made):
-    while made.step():
-        pass
+    return serving(settings, plan, metrics=told, board=told)
 
 
 def published(settings):
@@ -98,10 +65,6 @@ def published(settings):
                 seen[record["alert_id"]] = record["sequence"]
                 records.append(without_position(record))
     return sorted(records, key=lambda one: (one["alert_id"], one["sequence"]))
-
-
-def without_position(record):
-    return record | {"provenance": record["provenance"] | {"position": None}}
 
 
 def replayed(ward):
@@ -118,7 +81,7 @@ def replayed(ward):
 
 
 def test_the_service_gives_the_records_of_a_replay(settings, ward):
-    write(settings, *ward)
+    append(settings, *ward)
     with service(settings) as made:
         drain(made)
 
@@ -159,20 +122,20 @@ def back_again(patient_id="P-1"):
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_patient_long_discharged_rests_in_the_store_and_comes_back_with_its_pump(settings, restarted):
     first, second = back_again()
-    write(settings, *first)
+    append(settings, *first)
     with service(settings) as made:
         drain(made)
         assert [] == list(made._owned[0].ward.patients)
         assert [] == made.store.load(0).patients
         assert ["P-1"] == [one.patient_id for one in made.store.patients(0, ["P-1"])]
         if not restarted:
-            write(settings, *second)
+            append(settings, *second)
             drain(made)
     if restarted:
         with service(settings) as made:
             drain(made)
             assert [] == list(made._owned[0].ward.patients)
-            write(settings, *second)
+            append(settings, *second)
             drain(made)
 
     assert {"itb_withdrawal"} == {record["syndrome"] for record in published(settings)}
@@ -184,10 +147,10 @@ def test_whoever_is_merged_into_a_resting_patient_finds_its_pump(settings):
     named_otherwise = [event if isinstance(event, TimeMoved) else replace(event, patient_id="P-2") for event in second]
     merged = Encounter(patient_id="P-2", stay_id="S-2", event="merged", into="P-1",
                        at=START + 21 * DAYS + 3 * HOUR, available_at=START + 21 * DAYS + 3 * HOUR)  # fmt: skip
-    write(settings, *first)
+    append(settings, *first)
     with service(settings) as made:
         drain(made)
-        write(settings, *named_otherwise[:-1], merged, second[-1])
+        append(settings, *named_otherwise[:-1], merged, second[-1])
         drain(made)
 
     told = published(settings)
@@ -202,7 +165,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("where", ["before the commit", "after the commit", "while publishing"])
 def test_killed_anywhere_and_started_again_it_gives_the_same_records(settings, ward, monkeypatch, where):
-    write(settings, *ward)
+    append(settings, *ward)
     countdown = [2]
 
     def maybe_die(before, original, after):
@@ -240,7 +203,7 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_records(settings, w
 
 
 def test_what_one_batch_is_makes_no_difference(settings, ward, tmp_path):
-    write(settings, *ward)
+    append(settings, *ward)
     one_by_one = settings.model_copy(update={"poll": settings.poll.model_copy(update={"max_records": 7})})
     with service(one_by_one) as made:
         drain(made)
@@ -258,7 +221,7 @@ def observed(**changes):
 def test_a_record_that_cannot_be_used_is_a_dead_letter_and_the_next_one_is_taken(settings, caplog):
     told = Counted()
     bad = b'{"patient_id":"Jane-Doe","type":"obs"}'
-    write(settings, observed(), bad, b"\xff\xfe", observed(effective_at=START + 1, available_at=START + 1))
+    append(settings, observed(), bad, b"\xff\xfe", observed(effective_at=START + 1, available_at=START + 1))
     with service(settings, told) as made:
         drain(made)
         letters = list(made.store.deadletters())
@@ -284,7 +247,7 @@ class Picky(FilePublisher):
 
 def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the_alerts_go_out(settings, ward, caplog):
     told = Counted()
-    write(settings, b'{"patient_id":"Jane-Doe"}', *ward)
+    append(settings, b'{"patient_id":"Jane-Doe"}', *ward)
     with service(settings, told) as made:
         made._publisher = Picky(settings.file)
         drain(made)
@@ -306,7 +269,7 @@ def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the
 
 def test_a_record_without_a_broker_has_the_time_of_its_event(settings):
     told = Counted()
-    write(settings, observed(effective_at=START, available_at=START + 5_000), b"not json")
+    append(settings, observed(effective_at=START, available_at=START + 5_000), b"not json")
     with service(settings, told) as made:
         drain(made)
 
@@ -314,7 +277,7 @@ def test_a_record_without_a_broker_has_the_time_of_its_event(settings):
 
 
 def test_a_quarantined_observation_is_kept_and_can_be_redriven(settings):
-    write(settings, observed(unit="furlong"))
+    append(settings, observed(unit="furlong"))
     with service(settings) as made:
         drain(made)
         (letter,) = made.store.deadletters()
@@ -332,7 +295,7 @@ def test_a_quarantined_observation_is_kept_and_can_be_redriven(settings):
 
 
 def test_the_journal_runs_again_to_the_same_records(settings, ward):
-    write(settings, *ward)
+    append(settings, *ward)
     with service(settings) as made:
         drain(made)
         again = []
@@ -346,7 +309,7 @@ def test_the_journal_runs_again_to_the_same_records(settings, ward):
 
 
 def test_a_merge_hands_history_over_within_the_file(settings):
-    write(
+    append(
         settings,
         Encounter(patient_id="old", stay_id="s", event="admitted", at=START, available_at=START),
         Pump(patient_id="old", event="implanted", at=START, available_at=START),
@@ -366,14 +329,14 @@ def test_a_merge_hands_history_over_within_the_file(settings):
 def test_an_acknowledgement_comes_in_by_the_same_file(settings, ward):
     alerted = next(one for one in replayed(ward) if one["state"] == "opened")
     upto = next(n for n, event in enumerate(ward) if rfc3339(event.available_at) > alerted["at"])
-    write(settings, *ward[:upto])
+    append(settings, *ward[:upto])
     with service(settings) as made:
         drain(made)
         answer = Acknowledgement(
             patient_id=alerted["patient_id"], alert_id=alerted["alert_id"], action="acknowledge", reason="other", by="me",
             at=ward[upto].available_at, available_at=ward[upto].available_at,
         )  # fmt: skip
-        write(settings, answer)
+        append(settings, answer)
         drain(made)
         newest = json.loads(made.store.alert(alerted["alert_id"])[-1])
 
@@ -381,7 +344,7 @@ def test_an_acknowledgement_comes_in_by_the_same_file(settings, ward):
 
 
 def test_another_worker_on_our_partition_makes_us_load_it_anew(settings, ward):
-    write(settings, *ward)
+    append(settings, *ward)
     with service(settings) as made:
         made.step()
         stored = made.store.load(0).positions
@@ -394,7 +357,7 @@ def test_another_worker_on_our_partition_makes_us_load_it_anew(settings, ward):
 
 
 def test_fenced_again_and_again_it_gives_up(settings, ward, monkeypatch):
-    write(settings, *ward)
+    append(settings, *ward)
     original = Store.commit
 
     def overtaken(self, works):
@@ -408,7 +371,7 @@ def test_fenced_again_and_again_it_gives_up(settings, ward, monkeypatch):
 
 
 def test_a_store_that_cannot_be_written_ends_the_service_and_loses_nothing(settings, ward, monkeypatch):
-    write(settings, *ward)
+    append(settings, *ward)
     told = Counted()
 
     def full(self, works):
@@ -431,7 +394,7 @@ def test_a_store_that_cannot_be_written_ends_the_service_and_loses_nothing(setti
 
 
 def test_stop_ends_the_run_after_the_present_batch(settings, ward):
-    write(settings, *ward)
+    append(settings, *ward)
     with service(settings) as made:
         made._metrics.refresh = lambda *_: made.stop()
         made.run()
@@ -444,7 +407,7 @@ def test_it_is_not_ready_before_its_state_is_loaded(settings):
     with service(settings) as made:
         assert "no partition is assigned" in made.ready()
 
-        write(settings, observed())
+        append(settings, observed())
         drain(made)
 
         assert [] == made.ready()
@@ -466,7 +429,7 @@ def temperatures(ages_ms, ahead=None):
 @pytest.mark.parametrize("ahead", [2 * HOUR, 70 * 365 * DAYS])
 def test_a_record_from_the_future_is_kept_aside_and_what_comes_after_it_is_not_late(settings, ahead):
     settings = live(settings)
-    write(settings, *temperatures([3 * HOUR, 2 * HOUR, None, HOUR, 0], ahead), TimeMoved(at=wall_ms() + ahead))
+    append(settings, *temperatures([3 * HOUR, 2 * HOUR, None, HOUR, 0], ahead), TimeMoved(at=wall_ms() + ahead))
     with service(settings) as made:
         drain(made)
         reasons = [letter.reason for letter in made.store.deadletters()]
@@ -483,10 +446,10 @@ def test_a_record_from_the_future_is_kept_aside_and_what_comes_after_it_is_not_l
 
 def test_after_a_restart_the_first_record_is_judged_too(settings):
     settings = live(settings)
-    write(settings, *temperatures([HOUR]))
+    append(settings, *temperatures([HOUR]))
     with service(settings) as made:
         drain(made)
-    write(settings, *temperatures([None], DAYS))
+    append(settings, *temperatures([None], DAYS))
     with service(settings) as made:
         drain(made)
 
@@ -494,7 +457,7 @@ def test_after_a_restart_the_first_record_is_judged_too(settings):
 
 
 def test_most_records_from_the_future_mean_that_it_is_our_clock_and_none_is_refused(settings, ward):
-    write(settings, *ward)
+    append(settings, *ward)
     with service(live(settings)) as made:
         drain(made)
 
@@ -510,7 +473,7 @@ def test_a_record_of_which_a_part_was_refused_is_redriven_and_changes_nothing_bu
     odd = fever | {"id": "o2", "valueQuantity": {"value": 42.0, "unit": "blue"}}
     whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": fever}, {"resource": odd}]}
     read = settings.model_copy(update={"file": settings.file.model_copy(update={"format": "fhir"})})
-    write(read, json.dumps(whole).encode())
+    append(read, json.dumps(whole).encode())
     told = Counted()
     with service(read, told) as made:
         drain(made)

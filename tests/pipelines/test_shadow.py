@@ -1,7 +1,6 @@
 """A second plan on the same stream: what it would have done, stored beside, and never to the cost of the first."""
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,29 +10,26 @@ from detector.events import TimeMoved
 from detector.records import AlertRecord
 from detector.rules.overlay import settable
 from models.quarantine import GuardedModel
-from pipelines.formats.canonical import encode
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
-from pipelines.outbox import FilePublisher
 from pipelines.plan_files import load_plan, read_catalogue
-from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow, shadow_settings
 from pipelines.simulate import Bed, events
-from pipelines.sources.file import FileSource
 from pipelines.store import Store
 from pipelines.web.board import Board
+from tests.pipelines.in_process import append, drain, file_settings, refresh, serving, without_position
 
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
 MODELS = open_each(Settings(), PLAN)
-CRITICAL_SCORE = settable(read_catalogue()[1]["S-01.yaml"])["escalate[1].when.all[0].score.at_least"]
+CRITICAL_SCORE = settable(read_catalogue()[1]["S-01.yaml"])["escalate[2].when.all[0].score.at_least"]
 OVERLAY = f"""
 overlay: 1
 title: quieter
 because: a test
 changes:
-- {{rule: S-01, key: "escalate[1].when.all[0].score.at_least", from: {CRITICAL_SCORE}, to: 2.0, because: a test}}
+- {{rule: S-01, key: "escalate[2].when.all[0].score.at_least", from: {CRITICAL_SCORE}, to: 2.0, because: a test}}
 - {{rule: R-06, key: severity, from: warning, to: watch, because: a test}}
 - {{rule: C-15, key: severity, from: critical, to: warning, because: a test}}
 - {{rule: R-07, key: severity, from: warning, to: watch, because: a test}}
@@ -51,15 +47,9 @@ def course():
 @pytest.fixture
 def settings(tmp_path):
     (tmp_path / "quieter.yaml").write_text(OVERLAY)
-    return Settings.model_validate({
-        "source": "file", "time": "stream", "store": {"path": str(tmp_path / "store.sqlite")},
-        "file": {"path": str(tmp_path / "events.ndjson"), "alerts": str(tmp_path / "alerts.ndjson"),
-                 "deadletters": str(tmp_path / "dead.ndjson")},
-        "poll": {"max_records": 80, "timeout_ms": 1}, "shadow": {"overlay": str(tmp_path / "quieter.yaml")},
-    })  # fmt: skip
+    return file_settings(tmp_path, records=80, shadow={"overlay": str(tmp_path / "quieter.yaml")})
 
 
-@contextmanager
 def service(settings, *, models=MODELS, most_s=600.0, plan=None):
     """The service with the shadow that ``settings`` name; ``plan`` is the champion's."""
     plan = plan or PLAN
@@ -68,35 +58,21 @@ def service(settings, *, models=MODELS, most_s=600.0, plan=None):
     shadow = None
     if chosen is not None:
         shadow = Shadow(load_plan(chosen), models, store, plan, most_s=most_s, kafka=False)
-    metrics = Metrics(plan, settings)
-    made = Service(
-        settings, plan, {name: GuardedModel(model) for name, model in MODELS.items()}, store,
-        FilePublisher(settings.file), metrics, Board(b"0" * 16),
-        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes), shadow=shadow,
-    )  # fmt: skip
-    made.store, made.metrics = store, metrics
-    try:
-        yield made
-    finally:
-        made._publisher.close()
-        made._source._close_file()
-        store.close()
+    guarded = {name: GuardedModel(model) for name, model in MODELS.items()}
+    metrics, board = Metrics(plan, settings), Board(b"0" * 16)
+    return serving(settings, plan, models=guarded, metrics=metrics, board=board, store=store, shadow=shadow)
 
 
 def feed(settings, made, happened):
-    with Path(settings.file.path).open("ab") as file:
-        file.writelines(encode(event) + b"\n" for event in happened)
-    while made.step():
-        pass
-    made._refreshed_s = float("-inf")  # gauges are set once a second
-    made.step()
+    append(settings, *happened)
+    drain(made)
+    refresh(made)
 
 
 def told(lines):
     """Records without position, by key."""
     records = [json.loads(line) for line in lines]
-    plain = [one | {"provenance": one["provenance"] | {"position": None}} for one in records]
-    return sorted(plain, key=lambda one: (one["alert_id"], one["sequence"]))
+    return sorted(map(without_position, records), key=lambda one: (one["alert_id"], one["sequence"]))
 
 
 def published(settings):

@@ -1,7 +1,6 @@
 """The running service sends exports beside the alerts: the documents of each record, in order."""
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,52 +12,27 @@ from detector.engine import Ward
 from detector.events import TimeMoved
 from detector.ledger import Ledger
 from detector.records import AlertRecord, Batch
-from pipelines.exports import exporter
+from pipelines.decided import Decided, to_store
+from pipelines.exports import EXPORTS, exporter
 from pipelines.formats.canonical import encode
 from pipelines.outbox import FilePublisher
 from pipelines.plan_files import load_plan
-from pipelines.service import Decided, Service
 from pipelines.settings import Exports, Hl7v2, Settings
 from pipelines.simulate import Bed, events
-from pipelines.sources.file import FileSource
-from pipelines.store import OutboxRow, Outgoing, Store, Work
+from pipelines.store import OutboxRow, Outgoing, Work
 from pipelines.technical import owner
+from tests.pipelines.in_process import file_settings, serving
 
 START = 1_900_022_400_000
 
 
-class Told:
-    """Metrics and board that nobody looks at."""
-
-    def __getattr__(self, name):
-        return lambda *_values, **_named: None
-
-
 @pytest.fixture
 def settings(tmp_path):
-    return Settings.model_validate({
-        "source": "file",
-        "time": "stream",
-        "file": {name: str(tmp_path / f"{name}.ndjson") for name in ("path", "alerts", "deadletters")},
-        "store": {"path": str(tmp_path / "store.sqlite")},
-        "poll": {"max_records": 200, "timeout_ms": 1},
-        "exports": {"fhir": str(tmp_path / "fhir"), "hl7v2": str(tmp_path / "hl7v2")},
-    })  # fmt: skip
+    return file_settings(tmp_path, exports={"fhir": str(tmp_path / "fhir"), "hl7v2": str(tmp_path / "hl7v2")})
 
 
-@contextmanager
 def service(settings):
-    store = Store(settings.store)
-    made = Service(
-        settings, load_plan(settings), {}, store, FilePublisher(settings.file, settings.exports), Told(), Told(),
-        lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
-    )  # fmt: skip
-    try:
-        yield made
-    finally:
-        made._publisher.close()
-        made._source._close_file()
-        store.close()
+    return serving(settings, load_plan(settings))
 
 
 def test_a_stream_exports_every_step_of_every_alert_once_and_in_order(settings, catalogue):
@@ -121,11 +95,12 @@ def test_a_place_that_has_another_use_is_refused(exports, source, expected):
 
 
 def test_technical_alerts_of_the_service_are_no_patients_and_not_exported(settings, records):
-    with service(settings) as running:
-        running.step()
-        theirs = replace(records[0], patient_id=owner(0), stay_id=None)
-        decided = Decided(Work(0, {}, {}), Batch(records=[records[0], theirs]), Ledger())
-        running._fill(decided, Ward(running._plan), {})
+    theirs = replace(records[0], patient_id=owner(0), stay_id=None)
+    decided = Decided(Work(0, {}, {}), Batch(records=[records[0], theirs]), Ledger())
+    plan = load_plan(settings)
+    exports = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in EXPORTS}
+
+    to_store(decided, Ward(plan), exports, hand_over=False)
 
     sent = [(one.topic, one.key) for one in decided.work.outgoing]
     assert sent.count(("alerts", owner(0).encode())) == 1

@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,11 @@ from detector.engine import Ward, run
 from detector.events import Encounter, Observation, PatientEvent, Pump, Ticked, TimeMoved
 from pipelines.formats.canonical import encode
 from pipelines.intake import decoders
-from pipelines.outbox import FilePublisher
 from pipelines.plan_files import load_plan
-from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.simulate import Bed, events
-from pipelines.sources.file import FileSource
-from pipelines.store import Store
 from tests.pipelines.formats.hl7v2_messages import NAMES, hl7v2, obr, obx, oru, rendered
+from tests.pipelines.in_process import alert_lines, append, drain, file_settings, serving
 
 START = 1_900_022_400_000
 BEDS = [Bed(1, pump=True, course="published"), Bed(2, course="hyperthermia", onset_h=3), Bed(3, pump=True)]
@@ -35,38 +31,17 @@ def course() -> list[PatientEvent]:
 
 
 def settings_for(folder: Path, file_format: str) -> Settings:
-    return Settings.model_validate({
-        "source": "file",
-        "time": "stream",
-        "file": {"path": str(folder / "events"), "format": file_format, "alerts": str(folder / "alerts.ndjson"),
-                 "deadletters": str(folder / "dead.ndjson")},
-        "store": {"path": str(folder / "store.sqlite")},
-        "poll": {"max_records": 200, "timeout_ms": 1},
-        "code_map": {f"SITE|{name}": {"signal": name} for name in NAMES},
-    })  # fmt: skip
-
-
-class Told:
-    """Metrics and board that nobody looks at."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_values, **_named: None
+    settings = file_settings(folder, code_map={f"SITE|{name}": {"signal": name} for name in NAMES})
+    return settings.model_copy(update={"file": settings.file.model_copy(update={"format": file_format})})
 
 
 def streamed(settings: Settings, lines: list[bytes]) -> list[dict[str, Any]]:
     """The alert records of a service that follows a file of these lines."""
-    Path(settings.file.path).write_bytes(b"".join(line + b"\n" for line in lines))
-    with closing(Store(settings.store)) as store:
-        made = Service(
-            settings, load_plan(settings), {}, store, FilePublisher(settings.file), Told(), Told(),
-            lambda owner: FileSource(Path(settings.file.path), owner, settings.limits.record_bytes),
-        )  # fmt: skip
-        while made.step():
-            pass
-        made._publisher.close()
-        made._source._close_file()
+    append(settings, *lines)
+    with serving(settings, load_plan(settings)) as made:
+        drain(made)
     assert not Path(settings.file.deadletters).exists() or not Path(settings.file.deadletters).read_bytes()
-    return in_order([json.loads(line) for line in Path(settings.file.alerts).read_bytes().splitlines()])
+    return in_order(alert_lines(settings))
 
 
 def replayed(settings: Settings, course: list[PatientEvent]) -> list[dict[str, Any]]:
