@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -49,6 +49,9 @@ SYNTHETIC = "synthetic"
 """The ``source`` of an observation that no patient ever had."""
 
 _ROWS_AT_ONCE = 50_000  # turning a column into Python objects: large enough to be fast, small beside the table
+
+SEXES: dict[str, Any] = {"F": "female", "M": "male", "female": "female", "male": "male", "other": "other"}
+"""How tables write a sex; any other word is unknown."""
 
 Place = tuple[int, int, int, int]
 """Where an event stands in the one order: available_at, topic rank, file, row."""

@@ -92,7 +92,7 @@ def _look_at_data(inputs: tuple[Path, ...], format_name: str | None, config: Pat
         InputRefused: the data set cannot be replayed.
         ConfigError: there is no such data set, or ``config`` is wrong.
     """
-    from pipelines.survey import lines, survey
+    from pipelines.collecting.survey import lines, survey
 
     if format_name is None or not inputs:
         raise click.UsageError("--format NAME and PATH belong together; expected both, or neither")

@@ -1,8 +1,10 @@
 """Formats of retrospective data sets: one module each, found by its name.
 
-A format is a module here with ``read(inputs, stays, context) -> Dataset``, or with ``reader(settings)`` that gives one
-where it needs to know the site (its ``code_map``); the name on the command line is the module's
-with hyphens. Pumps are declared the same way for all of them, because no public data set knows an intrathecal pump.
+A format is a module here, and its name on the command line is the module's with hyphens. Formats of foreign tables have
+``load(inputs, collect)``, which hands every row of ours to a ``Collector`` (``DERIVE``: what more is made of a patient's
+observations); the others have ``read(inputs, stays, context) -> Dataset``, or ``reader(settings)``, which gives one, where
+they need to know the site (its ``code_map``). Pumps are declared the same way for all of them, because no public data set
+knows an intrathecal pump.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from detector.errors import ConfigError, nearest
+from pipelines.collecting.collector import Collector, as_it_is
 from pipelines.dataset import Dataset, declare_pumps, forget_pumps
 from pipelines.datasets import canonical
 from pipelines.settings import Settings
@@ -43,8 +46,13 @@ def open_dataset(
         OSError: an input cannot be read.
     """
     module = import_module(f"{__name__}.{format_name.replace('-', '_')}")
-    read = module.reader(settings or Settings()) if hasattr(module, "reader") else module.read
-    dataset: Dataset = read(inputs, stays, context)
+    if hasattr(module, "load"):
+        collect = Collector(format_name, getattr(module, "DERIVE", as_it_is))
+        module.load(inputs, collect)
+        dataset = canonical.add_stays_and_context(collect.dataset(), stays, context)
+    else:
+        read = module.reader(settings or Settings()) if hasattr(module, "reader") else module.read
+        dataset = read(inputs, stays, context)
     if pumps is not None and pumps not in PUMPS and not Path(pumps).exists():
         expected = "expected all, none, or an NDJSON file of pump events that is there"
         raise ConfigError([f"--pumps {pumps!r}: no such file; {expected}{nearest(pumps, PUMPS)}"])

@@ -17,7 +17,7 @@ import polars as pl
 
 from detector.errors import InputError
 from detector.events import EARLIEST, LATEST, Encounter, Merged, Position, Status, TimeMoved
-from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, existing
+from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, existing
 from pipelines.formats.canonical import SILENT_STATUSES, decode
 from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.outages import BEGINS
@@ -26,9 +26,6 @@ from pipelines.tables import FAULT, NUMBER, TEXT, TIME, Columns, kind_of, read_t
 
 STATUSES = get_args(Status)
 TOPIC_OF = {"observation": "observations", "pump": "pumps", "context": "context"}
-SEXES: dict[str, Any] = {"F": "female", "M": "male", "female": "female", "male": "male", "other": "other"}
-
-
 OBSERVATIONS = Columns(
     {"patient_id": TEXT, "code": TEXT, "value": NUMBER, "effective_at": TIME},
     {"stay_id": TEXT, "value_text": TEXT, "unit": TEXT, "available_at": TIME, "status": TEXT, "observation_id": TEXT,

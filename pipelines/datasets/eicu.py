@@ -16,11 +16,10 @@ from pathlib import Path
 import polars as pl
 
 from detector.clock import HOUR, MINUTE, SECOND, from_datetime
-from pipelines.collecting import Collector, as_written, joined
-from pipelines.dataset import Dataset, InputRefused
-from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.item_maps import ItemMap, item_map
-from pipelines.scans import Folder, Table
+from pipelines.collecting.collector import Collector, as_written, joined
+from pipelines.collecting.item_maps import ItemMap, item_map
+from pipelines.collecting.scans import Folder, Table
+from pipelines.dataset import InputRefused
 from pipelines.tables import NUMBER, TEXT, Columns
 
 NAME = "eicu"
@@ -42,19 +41,6 @@ OUTPUT = Columns(
     {STAY: TEXT, "intakeoutputoffset": NUMBER, "celllabel": TEXT, "cellvaluenumeric": NUMBER},
     {"intakeoutputentryoffset": NUMBER},
 )
-
-
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read a folder of eICU-CRD.
-
-    Raises:
-        InputRefused: a table or a column is missing, or a file cannot be read.
-        ConfigError: the folder is not there.
-        OSError: a file cannot be read.
-    """
-    collect = Collector(NAME)
-    load(inputs, collect)
-    return add_stays_and_context(collect.dataset(), stays, context)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:

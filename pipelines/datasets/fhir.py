@@ -21,7 +21,8 @@ from msgspec import structs
 
 from detector.errors import ConfigError, InputError
 from detector.events import Context, Encounter, Observation, PatientEvent, Position, TimeMoved
-from pipelines.collecting import Kept
+from pipelines.collecting.collector import Kept, as_it_is
+from pipelines.collecting.spill import CONTEXT_COLUMNS, SpilledDataset, numbered_context, placed_context
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, Placed, existing
 from pipelines.datasets.canonical import add_stays_and_context
 from pipelines.formats import NOTHING, Decode, Site, decoder
@@ -29,7 +30,6 @@ from pipelines.formats.fhir.encounters import age_years, sex
 from pipelines.formats.fhir.resources import BUNDLE, DECODERS, ENTRY, KIND, Patient
 from pipelines.plan_files import load_catalogue
 from pipelines.settings import Settings
-from pipelines.spill import CONTEXT_COLUMNS, SpilledDataset, numbered_context, placed_context
 from pipelines.tables import kind_of
 
 LINES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
@@ -127,7 +127,7 @@ class _Found:
             others += placed_context(numbered_context(self._treated.table()), files)
             return Dataset(files, self._observed.table(), others, self.rejected)
         spills = (self._observed.close(), self._treated.close())
-        return SpilledDataset(files, *spills, others, self.rejected, self._rows, self._first, lambda table: table, [])
+        return SpilledDataset(files, *spills, others, self.rejected, self._rows, self._first, as_it_is, [])
 
     def _described(self, event: PatientEvent) -> PatientEvent:
         patient = self._patients.get(event.patient_id) if isinstance(event, Encounter) else None

@@ -16,16 +16,15 @@ from pathlib import Path
 import polars as pl
 
 from detector.clock import DAY
-from pipelines.collecting import STAY_COLUMNS, Collector, joined
-from pipelines.dataset import Dataset
-from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import baclofen_orders
-from pipelines.item_maps import item_map
-from pipelines.mimic import with_gcs_total
-from pipelines.scans import Folder, Table
+from pipelines.collecting.collector import STAY_COLUMNS, Collector, joined
+from pipelines.collecting.intrathecal import baclofen_orders
+from pipelines.collecting.item_maps import item_map
+from pipelines.collecting.mimic import with_gcs_total
+from pipelines.collecting.scans import Folder, Table
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
 
 NAME = "meds"
+DERIVE = with_gcs_total
 EVENTS = Columns(
     {"subject_id": TEXT, "time": TIME, "code": TEXT, "numeric_value": NUMBER},
     {"text_value": TEXT, "unit": TEXT, "icustay_id": TEXT, "stay_id": TEXT},
@@ -33,19 +32,6 @@ EVENTS = Columns(
 PREFIXES = ("LAB", "SUBJECT_FLUID_OUTPUT", "LOINC")
 OF_STAYS = ("ICU_ADMISSION", "ICU_DISCHARGE", "MEDS_BIRTH", "GENDER")
 YEAR = 365.25 * DAY
-
-
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read a MEDS folder.
-
-    Raises:
-        InputRefused: there is no data/, a column is missing, or a file cannot be read.
-        ConfigError: the folder is not there.
-        OSError: a file cannot be read.
-    """
-    collect = Collector(NAME, with_gcs_total)
-    load(inputs, collect)
-    return add_stays_and_context(collect.dataset(), stays, context)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:

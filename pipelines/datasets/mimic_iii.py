@@ -16,32 +16,18 @@ from pathlib import Path
 import polars as pl
 
 from detector.clock import DAY
-from pipelines.collecting import Collector
-from pipelines.dataset import Dataset
-from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.item_maps import item_map
-from pipelines.mimic import file_of, observe, result_columns, with_gcs_total
-from pipelines.scans import Folder
+from pipelines.collecting.collector import Collector
+from pipelines.collecting.item_maps import item_map
+from pipelines.collecting.mimic import file_of, observe, result_columns, with_gcs_total
+from pipelines.collecting.scans import Folder
 from pipelines.tables import TEXT, TIME, Columns
 
 NAME = "mimic-iii"
+DERIVE = partial(with_gcs_total, tube=1)
 STAYS = Columns({"subject_id": TEXT, "icustay_id": TEXT, "intime": TIME, "outtime": TIME}, {"first_careunit": TEXT})
 PATIENTS = Columns({"subject_id": TEXT, "gender": TEXT, "dob": TIME}, {})
 YEAR = 365.25 * DAY
 OLDEST = 90
-
-
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read a folder of MIMIC-III.
-
-    Raises:
-        InputRefused: a table or a column is missing, or a file cannot be read.
-        ConfigError: the folder is not there.
-        OSError: a file cannot be read.
-    """
-    collect = Collector(NAME, partial(with_gcs_total, tube=1))
-    load(inputs, collect)
-    return add_stays_and_context(collect.dataset(), stays, context)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:

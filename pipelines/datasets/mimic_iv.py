@@ -14,18 +14,18 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.collecting import Collector
-from pipelines.dataset import Dataset, InputRefused
-from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import baclofen_orders
-from pipelines.item_maps import ItemMap, item_map
-from pipelines.mimic import file_of, observe, result_columns, with_gcs_total
-from pipelines.scans import Folder, Table
+from pipelines.collecting.collector import Collector
+from pipelines.collecting.intrathecal import baclofen_orders
+from pipelines.collecting.item_maps import ItemMap, item_map
+from pipelines.collecting.mimic import file_of, observe, result_columns, with_gcs_total
+from pipelines.collecting.scans import Folder, Table
+from pipelines.collecting.treatments import given, kinds, running
+from pipelines.dataset import InputRefused
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
 from pipelines.terms import drug_kinds
-from pipelines.treatments import given, kinds, running
 
 NAME = "mimic-iv"
+DERIVE = with_gcs_total
 STAYS = Columns({"subject_id": TEXT, "stay_id": TEXT, "intime": TIME, "outtime": TIME}, {"first_careunit": TEXT})
 PATIENTS = Columns({"subject_id": TEXT, "gender": TEXT, "anchor_age": NUMBER, "anchor_year": NUMBER}, {})
 LABS = result_columns(None, storetime=True, optional={"ref_range_upper": NUMBER, "comments": TEXT})
@@ -35,19 +35,6 @@ RAN = Columns(
 EMAR = Columns({"subject_id": TEXT, "charttime": TIME, "medication": TEXT, "event_txt": TEXT}, {"storetime": TIME})
 PRESCRIPTIONS = Columns({"subject_id": TEXT, "starttime": TIME, "stoptime": TIME, "drug": TEXT, "route": TEXT}, {"ndc": TEXT})  # fmt: skip
 ADMINISTERED = r"(?i)^(?:partial |delayed )?administered"
-
-
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read a folder of MIMIC-IV.
-
-    Raises:
-        InputRefused: a table or a column is missing, or a file cannot be read.
-        ConfigError: the folder is not there.
-        OSError: a file cannot be read.
-    """
-    collect = Collector(NAME, with_gcs_total)
-    load(inputs, collect)
-    return add_stays_and_context(collect.dataset(), stays, context)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:

@@ -17,18 +17,18 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.collecting import Collector, joined
-from pipelines.dataset import Dataset, InputRefused
-from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.intrathecal import baclofen_orders, pump_devices
-from pipelines.item_maps import item_map
-from pipelines.mimic import with_gcs_total
-from pipelines.scans import Folder, Table
+from pipelines.collecting.collector import Collector, joined
+from pipelines.collecting.intrathecal import baclofen_orders, pump_devices
+from pipelines.collecting.item_maps import item_map
+from pipelines.collecting.mimic import with_gcs_total
+from pipelines.collecting.scans import Folder, Table
+from pipelines.collecting.treatments import running
+from pipelines.dataset import InputRefused
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
-from pipelines.treatments import running
 from pipelines.yaml_files import read_yaml
 
 NAME = "omop"
+DERIVE = with_gcs_total
 PERSON = Columns({"person_id": TEXT, "gender_concept_id": TEXT, "year_of_birth": NUMBER}, {})
 DRUG = Columns(
     {"person_id": TEXT, "drug_concept_id": TEXT, "drug_exposure_start_datetime": TIME, "drug_exposure_end_datetime": TIME},
@@ -39,19 +39,6 @@ PREFIX = {"visit_detail": "visit_detail", "visit_occurrence": "visit"}
 """Of the columns of visits that are not their id."""
 
 SEX = {"8507": "male", "8532": "female"}
-
-
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read a folder of OMOP tables.
-
-    Raises:
-        InputRefused: a table or a column is missing, or a file cannot be read.
-        ConfigError: the folder is not there.
-        OSError: a file cannot be read.
-    """
-    collect = Collector(NAME, with_gcs_total)
-    load(inputs, collect)
-    return add_stays_and_context(collect.dataset(), stays, context)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:

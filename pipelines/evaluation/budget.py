@@ -46,7 +46,7 @@ def keep_budget(
     quiet = [cohort.dataset.of(people) for cohort in cohorts]
     _, rules = read_catalogue(catalogue_of(settings))
     names = ", ".join(cohort.name for cohort in cohorts)
-    most = 2 * len(TRIED).bit_length() * sum(len(dataset) for dataset in quiet)
+    most = (2 + len(TRIED).bit_length()) * sum(len(dataset) for dataset in quiet)
     with TemporaryDirectory(prefix="itbwatch-") as folder:
 
         def under(overlay: Overlay, datasets: Sequence[Dataset], what: str, total: int) -> list[AlertRecord]:

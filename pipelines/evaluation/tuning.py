@@ -69,23 +69,28 @@ def tune(rules: Mapping[str, Any], budget: float, burden: Burden, *, title: str,
         title, because: of the overlay.
     """
     tried: list[tuple[float, bool, float]] = []
-    best: tuple[Overlay, float] | None = None
+
+    def measured(place: int, softer: bool) -> tuple[Overlay, float]:  # noqa: FBT001
+        overlay = candidate(rules, TRIED[place], softer=softer, title=title, because=because)
+        found = burden(overlay)
+        tried.append((TRIED[place], softer, found))
+        return overlay, found
+
+    last = len(TRIED) - 1
     for softer in (False, True):
-        low, high = 0, len(TRIED)
+        best = measured(last, softer)
+        if best[1] > budget:
+            continue  # the strictest does not keep it, so no other does
+        low, high = 0, last
         while low < high:  # more warnings at lower thresholds: bisection
             middle = (low + high) // 2
-            overlay = candidate(rules, TRIED[middle], softer=softer, title=title, because=because)
-            measured = burden(overlay)
-            tried.append((TRIED[middle], softer, measured))
-            if measured <= budget:
-                best, high = (overlay, measured), middle
+            overlay, found = measured(middle, softer)
+            if found <= budget:
+                best, high = (overlay, found), middle
             else:
                 low = middle + 1
-        if best is not None:
-            return Tuned(*best, True, tuple(tried))
-    threshold, softer, least = min(tried, key=lambda one: (one[2], -one[0]))
-    closest = candidate(rules, threshold, softer=softer, title=title, because=because)
-    return Tuned(closest, least, False, tuple(tried))
+        return Tuned(*best, True, tuple(tried))
+    return Tuned(*best, False, tuple(tried))
 
 
 def candidate(rules: Mapping[str, Any], warns: float, *, softer: bool, title: str, because: str) -> Overlay:

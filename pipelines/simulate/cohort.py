@@ -14,8 +14,7 @@ import polars as pl
 
 from detector.errors import ConfigError, InputError
 from detector.events import Context, Encounter, Observation, PatientEvent, Pump
-from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, Placed
-from pipelines.datasets.canonical import SEXES
+from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, Placed
 from pipelines.formats.canonical import encode
 from pipelines.simulate.artefacts import spoil
 from pipelines.simulate.backgrounds import IMPLANTED_BEFORE, Background, Split, split, unsuitable

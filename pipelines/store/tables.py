@@ -23,20 +23,31 @@ def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
 
 
 meta = _table("meta", _column("name", sa.Text, primary_key=True), _column("value", sa.Text))
-patients = _table(
-    "patients",
-    _column("patient_id", sa.Text, primary_key=True),
-    _column("partition", sa.Integer),
-    _column("resting", sa.Boolean),  # nothing is due for it: it is loaded with its next event
-    _column("head", sa.LargeBinary),
-    sa.Index("patients_awake", "partition", "resting"),
-)
-segments = _table(
-    "segments",
-    _column("patient_id", sa.Text, primary_key=True),
-    _column("number", sa.Integer, primary_key=True),
-    _column("payload", sa.LargeBinary),
-)
+
+
+def _patients(name: str) -> sa.Table:
+    """The head of each patient; ``resting`` = nothing is due for it: it is loaded with its next event."""
+    return _table(
+        name,
+        _column("patient_id", sa.Text, primary_key=True),
+        _column("partition", sa.Integer),
+        _column("resting", sa.Boolean),
+        _column("head", sa.LargeBinary),
+        sa.Index(f"{name}_awake", "partition", "resting"),
+    )
+
+
+def _segments(name: str) -> sa.Table:
+    """The readings of each patient, append-only."""
+    return _table(
+        name,
+        _column("patient_id", sa.Text, primary_key=True),
+        _column("number", sa.Integer, primary_key=True),
+        _column("payload", sa.LargeBinary),
+    )
+
+
+patients, segments = _patients("patients"), _segments("segments")
 alerts = _table(
     "alerts",
     _column("alert_id", sa.Text, primary_key=True),
@@ -113,20 +124,7 @@ shadow_runs = _table(
 )
 """The challenger of each partition number, and the positions at which its patients stand (``pipelines.shadow``)."""
 
-shadow_patients = _table(
-    "shadow_patients",
-    _column("patient_id", sa.Text, primary_key=True),
-    _column("partition", sa.Integer),
-    _column("resting", sa.Boolean),
-    _column("head", sa.LargeBinary),
-    sa.Index("shadow_patients_awake", "partition", "resting"),
-)
-shadow_segments = _table(
-    "shadow_segments",
-    _column("patient_id", sa.Text, primary_key=True),
-    _column("number", sa.Integer, primary_key=True),
-    _column("payload", sa.LargeBinary),
-)
+shadow_patients, shadow_segments = _patients("shadow_patients"), _segments("shadow_segments")
 shadow_alerts = _table(
     "shadow_alerts",
     _column("id", _ID, primary_key=True),

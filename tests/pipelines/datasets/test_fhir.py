@@ -8,10 +8,10 @@ import pytest
 
 from detector.errors import ConfigError
 from detector.events import Encounter, Observation
+from pipelines.collecting.spill import SpilledDataset
 from pipelines.dataset import Dataset, InputRefused, declare_pumps
 from pipelines.datasets import FORMATS, fhir, open_dataset
 from pipelines.settings import Settings, SiteCode
-from pipelines.spill import SpilledDataset
 from tests.pipelines.formats.fhir_resources import AT_MS, LATER, LATER_MS, bundle, concept, observation, raw
 
 

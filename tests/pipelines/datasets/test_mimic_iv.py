@@ -11,7 +11,7 @@ import pytest
 
 from detector.clock import MINUTE
 from detector.events import Context, Encounter, Pump
-from pipelines import collecting
+from pipelines.collecting import collector
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets import open_dataset
 from pipelines.formats.times import parse_time
@@ -232,7 +232,7 @@ def test_the_demo_is_read_whole(shared: Path) -> None:
 def test_a_set_too_large_for_memory_gives_the_same_events(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = shared / "data" / "raw" / "mimic-iv-demo-2.2-sample"
     raw = read(demo)
-    monkeypatch.setattr(collecting, "ROWS_IN_MEMORY", 100)
+    monkeypatch.setattr(collector, "ROWS_IN_MEMORY", 100)
     spilled = read(demo)
 
     def events(dataset: Dataset) -> dict[str, list[Any]]:

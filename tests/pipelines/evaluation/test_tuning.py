@@ -59,8 +59,9 @@ def test_a_budget_that_the_rules_alone_exceed_is_said_and_the_closest_comes_back
 
 
 def test_few_replays_are_needed() -> None:
-    assert len(tuned_to(1.0).tried) <= len(TRIED).bit_length()
-    assert len(tuned_to(1.0, of_rules=4.0).tried) <= 2 * len(TRIED).bit_length()
+    assert len(tuned_to(1.0).tried) <= 1 + len(TRIED).bit_length()
+    assert len(tuned_to(1.0, of_rules=0.2, of_one_axis=1.5).tried) <= 2 + len(TRIED).bit_length()
+    assert 2 == len(tuned_to(1.0, of_rules=4.0).tried)
 
 
 @pytest.mark.parametrize("warns", TRIED)

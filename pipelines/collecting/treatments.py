@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from detector.clock import MINUTE
-from pipelines.item_maps import ContextItem
+from pipelines.collecting.item_maps import ContextItem
 
 GAP = MINUTE
 """Two rows of one kind so near to each other are one: an infusion whose rate was changed was not stopped."""

@@ -88,11 +88,13 @@ def item_map(name: str) -> ItemMap:
     Raises:
         ConfigError: it is not there, not such a map, or names an item of a table twice.
     """
-    path = Path(__file__).parent / "datasets" / f"{name}.yaml"
+    path = Path(__file__).parent.parent / "datasets" / f"{name}.yaml"
     try:
         read = msgspec.convert(read_yaml(path), ItemMap, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError([f"{path}: {error}; expected an item map as pipelines/item_maps.py describes"]) from error
+        raise ConfigError(
+            [f"{path}: {error}; expected an item map as pipelines/collecting/item_maps.py describes"]
+        ) from error
     for part in (read.observations, read.context, read.left_out):
         for table, items in part.items():
             seen: set[str] = set()

@@ -1,7 +1,7 @@
 """What a data-set format finds, on its way to a data set: rows are judged, put into their stay, and kept.
 
 Every row that a format looked at leaves here as an observation or with a reason and a count. Rows are held in memory
-until there are too many; then they are spilled to disk (``pipelines.spill``) and the data set is read from there.
+until there are too many; then they are spilled to disk (``pipelines.collecting.spill``) and the data set is read from there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import polars as pl
 
 from detector.clock import DAY
 from detector.events import EARLIEST, LATEST, Encounter, Position, Pump
-from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, Placed
-from pipelines.datasets.canonical import SEXES
+from pipelines.collecting.scans import Table
+from pipelines.collecting.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
+from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, Placed
 from pipelines.formats.json_records import LONGEST_IDENTITY
-from pipelines.scans import Table
-from pipelines.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
 
 ROWS_IN_MEMORY = 200_000
 """Observations held before they are written to disk; about 200 bytes each."""
@@ -46,11 +45,16 @@ STAY_COLUMNS: dict[str, type[pl.DataType]] = {
 """What a format makes of its stays: times in ms UTC; ``discharged_at`` None = not known."""
 
 
+def as_it_is(table: pl.DataFrame) -> pl.DataFrame:
+    """Nothing more is made of a patient's observations."""
+    return table
+
+
 class Collector:
     """Takes the rows of one data set. ``rejected`` counts what was left out, by (topic, reason)."""
 
-    def __init__(self, name: str, derive: Derive = lambda table: table) -> None:
-        """``name``: what the position of an observation calls the data set; ``derive``: see ``pipelines.spill``."""
+    def __init__(self, name: str, derive: Derive = as_it_is) -> None:
+        """``name``: what the position of an observation calls the data set; ``derive``: see ``pipelines.collecting.spill``."""
         self.rejected: Counter[tuple[str, str]] = Counter()
         self.stays = pl.DataFrame(schema=STAY_COLUMNS)
         self.with_stays = False
@@ -74,7 +78,7 @@ class Collector:
             self.rejected[topic, fault] += count
 
     def saw(self, table: str, items: Counter[str]) -> None:
-        """Hear of every item of a table, with its number of rows; for those who want to know (``pipelines.survey``)."""
+        """Hear of every item of a table, with its number of rows; for those who want to know (``pipelines.collecting.survey``)."""
 
     def count(self, reason: str, rows: int, topic: str = "observations") -> None:
         """Count rows that the format left out itself."""

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from pipelines.intrathecal import baclofen_orders, pump_devices
+from pipelines.collecting.intrathecal import baclofen_orders, pump_devices
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.item_maps import item_map
+from pipelines.collecting.item_maps import item_map
+from pipelines.collecting.survey import TAKEN, Survey, lines, survey
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
-from pipelines.survey import TAKEN, Survey, lines, survey
 
 MISSION = ("temp", "ck", "plt", "creat", "ast", "alt")
 NAMED_LIKE_THEM = re.compile(

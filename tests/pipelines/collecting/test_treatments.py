@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from detector.clock import HOUR, MINUTE
-from pipelines.treatments import running
+from pipelines.collecting.treatments import running
 
 SCHEMA: dict[str, Any] = {
     "row": pl.Int64, "patient_id": pl.String, "stay_id": pl.String, "kind": pl.String, "start": pl.Int64,

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from detector.errors import ConfigError
-from pipelines import scans
+from pipelines.collecting import scans
+from pipelines.collecting.scans import Folder
 from pipelines.dataset import InputRefused
-from pipelines.scans import Folder
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
 
 COLUMNS = Columns({"id": TEXT, "at": TIME}, {"value": NUMBER})

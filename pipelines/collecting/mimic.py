@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.collecting import Collector, as_written, joined
+from pipelines.collecting.collector import Collector, as_written, joined
+from pipelines.collecting.item_maps import ItemMap
+from pipelines.collecting.scans import Table
 from pipelines.dataset import OBSERVATION_COLUMNS
-from pipelines.item_maps import ItemMap
-from pipelines.scans import Table
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
 
 GCS_PARTS = ("gcs_eye", "gcs_verbal", "gcs_motor")

@@ -17,11 +17,11 @@ import polars as pl
 from detector.catalogue.signals import Catalogue
 from detector.clean import Refused, clean, name_of
 from detector.events import Encounter, Observation, Pump
-from pipelines.collecting import Collector
+from pipelines.collecting.collector import Collector
+from pipelines.collecting.item_maps import ItemMap, item_map
+from pipelines.collecting.scans import Folder
 from pipelines.dataset import InputRefused
 from pipelines.datasets import open_dataset
-from pipelines.item_maps import ItemMap, item_map
-from pipelines.scans import Folder
 from pipelines.settings import Settings
 from pipelines.tables import TEXT, Columns
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from detector.catalogue.signals import build_catalogue
-from pipelines.item_maps import item_map
+from pipelines.collecting.item_maps import item_map
 from pipelines.plan_files import CATALOGUE
 from pipelines.yaml_files import read_yaml
 
