@@ -29,6 +29,7 @@ class Exposure:
     end: int
     gated: int = 0
     discharged: bool = False
+    patient_id: str | None = None
 
     @property
     def days(self) -> float:
@@ -44,7 +45,9 @@ def exposures(events: Sequence[PatientEvent]) -> list[Exposure]:
     stays: dict[str | None, Exposure] = {}
     for event in events:
         if isinstance(event, Encounter):
-            stay = stays.setdefault(event.stay_id, Exposure(event.stay_id, event.unit, event.at, event.at))
+            stay = stays.setdefault(
+                event.stay_id, Exposure(event.stay_id, event.unit, event.at, event.at, patient_id=event.patient_id)
+            )
             stay.unit = event.unit or stay.unit
             if event.event == "admitted":
                 stay.start = min(stay.start, event.at)
@@ -52,7 +55,8 @@ def exposures(events: Sequence[PatientEvent]) -> list[Exposure]:
                 stay.end, stay.discharged = max(stay.start, event.at), True
         elif isinstance(event, Observation):
             known = stays.setdefault(
-                event.stay_id, Exposure(event.stay_id, None, event.available_at, event.available_at)
+                event.stay_id,
+                Exposure(event.stay_id, None, event.available_at, event.available_at, patient_id=event.patient_id),
             )
             if not known.discharged:
                 known.end = max(known.end, event.available_at)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,18 @@ from detector.errors import ConfigError
 from detector.plan import Plan
 from detector.records import SEVERITIES, AlertRecord
 from pipelines.exports import EXPORTS, Export
+from pipelines.pseudonym import BITS
 from pipelines.replay import Outcome
 
 ALERTS, SUMMARY, REPORT = "alerts.parquet", "summary.json", "report.html"
+PAGES = "report"
+"""The folder with a page for each alerted stay, beside the report."""
 SHADOW = "shadow.parquet"
 """As ``ALERTS``, of the overlay of ``replay --shadow``."""
 COUNTED_STATES = ("opened", "raised")
 """The steps of an alert that ask for attention, hence the ones a burden counts."""
 
+_PAGE = re.compile(rf"[0-9a-f]{{{BITS // 4}}}\.html")
 _UTC = pl.Datetime("us", "UTC")
 _SCHEMA: dict[str, Any] = {
     "alert_id": pl.String, "sequence": pl.Int64, "patient_id": pl.String, "stay_id": pl.String, "syndrome": pl.String,
@@ -91,7 +96,9 @@ def check_output(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError([f"{out}: is a file; expected a folder for the results, --out DIR"])
-    others = sorted({path.name for path in out.glob("*")} - {ALERTS, SUMMARY, REPORT, SHADOW, *EXPORTS.values()})
+    ours = {ALERTS, SUMMARY, REPORT, SHADOW, *EXPORTS.values()}
+    found = [*(path for path in out.glob("*") if path != out / PAGES), *(out / PAGES).glob("*")]
+    others = sorted(str(path.relative_to(out)) for path in found if not _is_ours(path, out, ours))
     if others:
         raise ConfigError([f"{out}: holds {others[0]!r}; expected a new folder or an earlier replay's, --out DIR"])
 
@@ -103,10 +110,11 @@ def write(
     report: str,
     exports: Mapping[str, Export] | None = None,
     shadow: Sequence[AlertRecord] | None = None,
+    pages: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write all files beside ``out`` and move them there as one folder; a failure leaves nothing behind.
 
-    ``exports`` are written to the files of their names in ``EXPORTS``, the records of ``shadow`` to ``SHADOW``.
+    ``pages`` are (file name, HTML) and come one at a time: together they may be larger than memory. ``exports`` are written to the files of their names in ``EXPORTS``, the records of ``shadow`` to ``SHADOW``.
     """
     out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
@@ -117,6 +125,9 @@ def write(
             alerts_table(shadow).write_parquet(part / SHADOW)
         (part / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
         (part / REPORT).write_text(report, encoding="utf-8")
+        for name, html in pages:
+            (part / PAGES).mkdir(exist_ok=True)
+            (part / PAGES / name).write_text(html, encoding="utf-8")
         for name, export in (exports or {}).items():
             with (part / EXPORTS[name]).open("wb") as file:
                 file.writelines(line + b"\n" for record in records for line in export(record))
@@ -126,6 +137,13 @@ def write(
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_ours(path: Path, out: Path, names: Container[str]) -> bool:
+    """Whether a replay wrote it: one of its files, or a page under a pseudonym."""
+    if path.parent == out:
+        return path.name in names
+    return path.parent == out / PAGES and _PAGE.fullmatch(path.name) is not None
 
 
 def _per_100(count: int, days: float) -> float | None:

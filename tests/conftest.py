@@ -4,7 +4,12 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-pytest_plugins = ["tests.plugins.required", "tests.plugins.kafka_broker", "tests.plugins.shared_folder"]
+pytest_plugins = [
+    "tests.plugins.required",
+    "tests.plugins.kafka_broker",
+    "tests.plugins.shared_folder",
+    "tests.plugins.chromium",
+]
 
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # courses come from a seed: shrinking cannot help
 

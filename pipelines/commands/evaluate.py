@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.drawing.page import words
 from pipelines.evaluation.budget import keep_budget
 from pipelines.evaluation.cohort import read_cohort, simulated_cohort
 from pipelines.evaluation.counting import counted, fired_by_records
 from pipelines.evaluation.curve import BUDGETS
 from pipelines.evaluation.intervals import Figure
-from pipelines.evaluation.report import number, overall, percent, report_html, words
+from pipelines.evaluation.report import number, overall, percent, report_html
 from pipelines.evaluation.run import Told, evaluate, stays_table
 from pipelines.evaluation.timelines import choose
 from pipelines.evaluation.truth import SEVERITIES

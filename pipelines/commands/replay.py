@@ -21,7 +21,7 @@ from pipelines.drift import make_reference, write_reference
 from pipelines.exports import EXPORTS, exporter
 from pipelines.plan_files import load_plan, load_site
 from pipelines.replay import replay
-from pipelines.report import report_html
+from pipelines.reports.report import MOST_PAGES, report
 from pipelines.results import check_output, summarise, write
 from pipelines.settings_file import with_overlay
 
@@ -48,16 +48,21 @@ from pipelines.settings_file import with_overlay
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
 )
 @click.option("--shadow", type=click.Path(path_type=Path), help="An overlay to try beside: OUT/shadow.parquet.")
+@click.option(
+    "--report-stays", type=click.IntRange(0), default=MOST_PAGES, show_default=True, metavar="N",
+    help="Alerted stays that get a page, the most severe first.",
+)  # fmt: skip
 @click.option("--drift-reference", type=click.Path(path_type=Path), help="Write what the readings look like (drift).")
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
     exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None, shadow: Path | None,
-    drift_reference: Path | None,
+    report_stays: int, drift_reference: Path | None,
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
     INPUT is a canonical table of observations: Parquet, CSV, or NDJSON of any events. With another --format it is the
     folder of that data set; look at it first with `itbwatch check --format NAME INPUT`.
+    OUT/report.html is for reading; it opens a page in OUT/report for each alerted stay. It names patients: keep it in the house.
     With --shadow the same stays are run a second time under that overlay; `itbwatch compare OUT` shows the differences.
     """
     if engine == "spark":
@@ -81,7 +86,8 @@ def command(
     rows = len(dataset) + sum(dataset.rejected.values())
     summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
-    write(out, outcome.records, summary, report_html(outcome, summary), asked_for, beside)
+    first, pages = report(dataset, outcome, summary, plan, most=report_stays)
+    write(out, outcome.records, summary, first, asked_for, beside, pages)
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
     if drift_reference is not None:

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pipelines.drawing.page import page, section, table, words
+from pipelines.drawing.plots import Bar, Line, Mark, interval_bars, line_plot
+from pipelines.drawing.stay_chart import STYLE
 from pipelines.evaluation.counting import TIERS
 from pipelines.evaluation.intervals import Figure
-from pipelines.evaluation.plots import Bar, Line, Mark, interval_bars, line_plot
 from pipelines.evaluation.run import Evaluation
 from pipelines.evaluation.timelines import Chosen, timeline
 from pipelines.evaluation.truth import SEVERITIES
-from pipelines.web.alert_html import DISCLAIMER, STYLE
+from pipelines.web.alert_html import DISCLAIMER
 
 OWN_STYLE = """
 .timeline { border-top: 1px solid #8884; padding-top: .6rem; margin-top: 1.2rem; }
-svg { max-width: 100%; height: auto; } table { margin: .4rem 0 1rem; }
 """
 BURDEN_SHOWN = 12.0
 """Warnings per 100 patient-days at which the axis of the curves ends."""
@@ -26,25 +27,24 @@ def report_html(evaluation: Evaluation, shown: Sequence[Chosen]) -> str:
     """The whole page; ``shown`` are the stays drawn one by one."""
     result = evaluation.result
     product = result["product"]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>itbwatch evaluation</title>'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<style>{STYLE}{OWN_STYLE}</style></head><body><h1>itbwatch: evaluation on {escape(', '.join(result['run']['cohorts']))}</h1>"
+    return page(
+        "itbwatch evaluation",
+        f"<h1>itbwatch: evaluation on {escape(', '.join(result['run']['cohorts']))}</h1>"
         f'<p class="notice">{DISCLAIMER}</p>{_synthetic(result["run"])}'
-        + _section("What was run", _table(("", ""), _facts(result)))
-        + _section("How it was counted", _counting(result["counting"]))
-        + _section("Courses found", _recall(product))
-        + _section("What it costs", _burden(product))
-        + _section("Look-alikes", _look_alikes(product))
-        + _section("PPV and workload", _value(product))
-        + (_section("Tuned to a budget", _tuned(result["tuned"])) if "tuned" in result else "")
-        + _section("Sensitivity against burden, with the peers", _curves(result))
-        + _section("Delay from the first visible sign", _delays(product))
-        + _section("The same burden, product against peers", _against(result))
-        + (_section("Ablation", _ablation(result["ablation"])) if "ablation" in result else "")
-        + _section("By tone, data set, generator and kind", _groups(product))
-        + _section("Single stays", "".join(timeline(one, evaluation.stays, evaluation.readings, evaluation.records) for one in shown))
-        + "</body></html>\n"
+        + section("What was run", table(("", ""), _facts(result)))
+        + section("How it was counted", _counting(result["counting"]))
+        + section("Courses found", _recall(product))
+        + section("What it costs", _burden(product))
+        + section("Look-alikes", _look_alikes(product))
+        + section("PPV and workload", _value(product))
+        + (section("Tuned to a budget", _tuned(result["tuned"])) if "tuned" in result else "")
+        + section("Sensitivity against burden, with the peers", _curves(result))
+        + section("Delay from the first visible sign", _delays(product))
+        + section("The same burden, product against peers", _against(result))
+        + (section("Ablation", _ablation(result["ablation"])) if "ablation" in result else "")
+        + section("By tone, data set, generator and kind", _groups(product))
+        + section("Single stays", "".join(timeline(one, evaluation.stays, evaluation.readings, evaluation.records, evaluation.catalogue) for one in shown)),
+        OWN_STYLE + STYLE,
     )  # fmt: skip
 
 
@@ -62,10 +62,6 @@ def number(figure: Figure | None) -> str:
     if figure is None or figure.value is None or figure.low is None or figure.high is None:
         return "-"
     return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
-
-
-def words(name: object) -> str:
-    return "-" if name is None else str(name).replace("_", " ")
 
 
 def overall(rows: Iterable[Mapping[str, Any]], tier: str | None = None) -> list[Mapping[str, Any]]:
@@ -122,7 +118,7 @@ def _recall(product: Mapping[str, Any]) -> str:
         Bar(f"{words(row['severity'])}, {row['tier']}", *_percents(row["found"]), percent(row["found"]))
         for row in overall(product["recall"]) if row["tier"] in TIERS
     ]  # fmt: skip
-    return interval_bars(bars, end=100.0) + _table(head, rows)
+    return interval_bars(bars, end=100.0) + table(head, rows)
 
 
 def _burden(product: Mapping[str, Any]) -> str:
@@ -133,7 +129,7 @@ def _burden(product: Mapping[str, Any]) -> str:
          number(row["first_per_100_days"]), percent(row["ever"]), _share(row["share_of_worst_tenth"]))
         for row in product["burden"]
     ]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _look_alikes(product: Mapping[str, Any]) -> str:
@@ -141,7 +137,7 @@ def _look_alikes(product: Mapping[str, Any]) -> str:
         (words(row["kind"]), row["tier"], row["stays"], number(row["per_100_days"]), percent(row["ever"]))
         for row in product["look_alikes"] if row["tier"] in TIERS
     ]  # fmt: skip
-    return _table(("kind", "tier", "stays", "per 100 patient-days", "stays ever alerted"), rows)
+    return table(("kind", "tier", "stays", "per 100 patient-days", "stays ever alerted"), rows)
 
 
 def _value(product: Mapping[str, Any]) -> str:
@@ -151,7 +147,7 @@ def _value(product: Mapping[str, Any]) -> str:
         for row in product["value"]
     ]  # fmt: skip
     share = f"{100 * product['value'][0]['prevalence']:g} %" if product["value"] else "-"
-    return _table(("tier", "PPV by stay, cohort as made", "warnings per course found", f"PPV where {share} of stays have one",
+    return table(("tier", "PPV by stay, cohort as made", "warnings per course found", f"PPV where {share} of stays have one",
                    f"warnings per course found, {share}"), rows)  # fmt: skip
 
 
@@ -166,7 +162,7 @@ def _tuned(tuned: Mapping[str, Any]) -> str:
         f"<p>overlay.yaml: the changes that {kept} {tuned['budget']:g} warnings per 100 patient-days on the stays without a "
         f"course of this very cohort, where they make {tuned['burden']:.2f}. What is found with them is an expectation, not a "
         f"measurement on other people.</p><ul>{changes}</ul>"
-        + _table(("severity", "expected to be found", "delay, h (median)"), rows)
+        + table(("severity", "expected to be found", "delay, h (median)"), rows)
     )
 
 
@@ -201,7 +197,7 @@ def _at_budgets(result: Mapping[str, Any]) -> str:
             reached = overall(one["burden"])
             rows.append((name, f"{one['budget']:.2f}", _plain(one["threshold"]), number(reached[0]["per_100_days"]) if reached else "-",
                          _plain(moved["burden_unseen"]), *(percent(found.get(severity)) for severity in SEVERITIES)))  # fmt: skip
-    return _table(
+    return table(
         (
             "peer",
             "budget",
@@ -236,7 +232,7 @@ def _against(result: Mapping[str, Any]) -> str:
     ):
         named = ", ".join(f"{row[0]} ({row[1]})" for row in rows if row[4] == verdict)
         said += f"<p>The product is <b>{told}</b> {escape(named)}.</p>" if named else ""
-    return said + _table(("peer", "severity", "itbwatch", "peer at the same burden or less", "verdict"), rows)
+    return said + table(("peer", "severity", "itbwatch", "peer at the same burden or less", "verdict"), rows)
 
 
 def _ablation(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -246,7 +242,7 @@ def _ablation(rows: Sequence[Mapping[str, Any]]) -> str:
          "-" if row["won"] is None else f"+{row['won']} -{row['lost']} (p {row['p']:.3f})")
         for row in rows
     ]  # fmt: skip
-    return _table(("configuration", "per 100 patient-days", *map(words, SEVERITIES), "against the row above"), cells)
+    return table(("configuration", "per 100 patient-days", *map(words, SEVERITIES), "against the row above"), cells)
 
 
 def _groups(product: Mapping[str, Any]) -> str:
@@ -254,7 +250,7 @@ def _groups(product: Mapping[str, Any]) -> str:
         (words(row["severity"]), words(row["by"]), words(row["group"]), row["tier"], percent(row["found"]), number(row["delay_hours"]))
         for row in product["recall"] if row["by"] is not None and row["tier"] in TIERS
     ]  # fmt: skip
-    return _table(("severity", "by", "group", "tier", "found", "delay, h (median)"), rows)
+    return table(("severity", "by", "group", "tier", "found", "delay, h (median)"), rows)
 
 
 def _percents(figure: Figure) -> tuple[float | None, float | None, float | None]:
@@ -271,15 +267,3 @@ def _share(value: float | None) -> str:
 
 def _plain(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2>{content}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    if not body:
-        return "<p>None.</p>"
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head) if any(head) else ""
-    return f"<table><tr>{titles}</tr>{body}</table>"

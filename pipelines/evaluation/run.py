@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from detector.catalogue.signals import Catalogue
 from detector.records import AlertRecord
 from pipelines.evaluation.ablation import ablation
 from pipelines.evaluation.cohort import Cohort, all_truth, check_observed
@@ -50,6 +51,7 @@ class Evaluation:
     records: list[AlertRecord]
     readings: pl.DataFrame
     found: Hits
+    catalogue: Catalogue
 
 
 def evaluate(
@@ -115,7 +117,7 @@ def evaluate(
             told("curves", 1, len(scores))
         result["against_peers"] = against_peers(result["product"], result["peers"], own)
     result["run"]["seconds"] = round(time.perf_counter() - started, 1)
-    return Evaluation(result, stays, records, known, found)
+    return Evaluation(result, stays, records, known, found, plan.catalogue)
 
 
 def product_figures(records: Sequence[AlertRecord], stays: Stays, *, seed: int) -> dict[str, Any]:

@@ -6,29 +6,27 @@ no identifier of a stay appears, only a label that stays.parquet resolves in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from math import log10
 
 import numpy as np
 import polars as pl
 
+from detector.catalogue.signals import Catalogue
 from detector.clock import HOUR, from_datetime
 from detector.records import SEVERITIES as ALERT_SEVERITIES
 from detector.records import AlertRecord, Evidence
+from detector.writing import NEWEST
+from pipelines.drawing.stay_chart import Chart, Course, Mark, Point, Step, Track, hour_labels, stay_chart
 from pipelines.evaluation.counting import ASKS, Fired, Hits
-from pipelines.evaluation.plots import COLOURS, ticks
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Ints, Mask, Stays
 
-SIGNALS = (("temp", "temperature, Cel"), ("hr", "heart rate, /min"), ("sbp", "systolic pressure, mm[Hg]"),
-           ("ck", "CK, U/L (log)"), ("plt", "platelets, 10*3/uL"), ("creat", "creatinine, mg/dL"))  # fmt: skip
-LOGARITHMIC = frozenset({"ck"})
-WIDTH, LEFT, ROW, GAP = 760, 150, 62, 8
+SIGNALS = ("temp", "hr", "sbp", "ck", "plt", "creat")
 EVENTS = (("interrupted_at", "interrupted"), ("first_visible_at", "first visible sign"),
           ("organ_failure_at", "organ failure"), ("restored_at", "restored"))  # fmt: skip
-ALERT_COLOUR = {"watch": "#2b6cb0", "warning": "#b7791f", "critical": "#c53030"}
+SHOWN = ("watch", "warning", "critical")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,9 @@ def choose(stays: Stays, warnings: Fired, found: Hits, *, seed: int, each: int =
     return chosen
 
 
-def timeline(one: Chosen, stays: Stays, readings: pl.DataFrame, records: Iterable[AlertRecord]) -> str:
+def timeline(
+    one: Chosen, stays: Stays, readings: pl.DataFrame, records: Iterable[AlertRecord], catalogue: Catalogue
+) -> str:
     """The stay as HTML: a drawing, and the evidence of the first record of each severity it reached.
 
     ``readings``: columns of ``picture.READING``; ``records``: all records of the run.
@@ -72,79 +72,53 @@ def timeline(one: Chosen, stays: Stays, readings: pl.DataFrame, records: Iterabl
     truth = stays.truth.row(one.row, named=True)
     origin = truth["first_visible_at"] if truth["first_visible_at"] is not None else truth["first_at"]
     own = readings.filter(pl.col("stay_id") == truth["stay_id"])
-    asked = [
-        record for record in records
-        if record.stay_id == truth["stay_id"] and record.state in ASKS and record.severity in ALERT_COLOUR
-    ]  # fmt: skip
+    mine = [one for one in records if one.stay_id == truth["stay_id"]]
+    asked = [one for one in mine if one.state in ASKS and one.severity in SHOWN]
     facts = ", ".join(
         [_words(truth["kind"]), *([_words(truth["severity"])] if truth["severity"] else []),
          "with tone" if truth["with_tone"] else "without tone", str(truth["data_set"] or "data set not given")]
     )  # fmt: skip
     return (
         f'<article class="timeline"><h3>{escape(one.label)}</h3><p>{escape(facts)}</p>'
-        + _drawing(truth, origin, own, asked)
+        + stay_chart(_chart(one, truth, origin, own, mine, catalogue))
         + _evidence(asked, origin)
         + "</article>"
     )
 
 
-def _drawing(truth: Mapping[str, int | None], origin: int, own: pl.DataFrame, asked: Sequence[AlertRecord]) -> str:
-    start = (int(truth["first_at"] or 0) - origin) / HOUR
-    end = max((int(truth["last_at"] or 0) - origin) / HOUR, start + 1)
-    scale = (WIDTH - LEFT - 20) / (end - start)
-
-    def px(hours: float) -> float:
-        return LEFT + scale * (min(max(hours, start), end) - start)
-
-    shown = [(name, title) for name, title in SIGNALS if len(own.filter(pl.col("signal") == name))]
-    top, height = 34, 34 + len(shown) * (ROW + GAP)
-    drawn = [
-        f'<text x="{px(value):.0f}" y="{height + 14}" text-anchor="middle">{value:g} h</text>'
-        for value in ticks(start, end, 8)
-    ]
-    for row, (name, title) in enumerate(shown):
+def _chart(
+    one: Chosen, truth: Mapping[str, int | None], origin: int, own: pl.DataFrame, mine: Sequence[AlertRecord],
+    catalogue: Catalogue,
+) -> Chart:  # fmt: skip
+    start = int(truth["first_at"] or 0)
+    end = max(int(truth["last_at"] or 0), start + HOUR)
+    tracks = []
+    for name in SIGNALS:
         part = own.filter(pl.col("signal") == name).sort("effective_at")
-        hours = ((part["effective_at"] - origin) / HOUR).to_list()
-        drawn.append(_signal(name, title, hours, part["value"].to_list(), px, top + row * (ROW + GAP)))
-    for number, (column, name) in enumerate(EVENTS):
-        at = truth[column]
-        if at is not None:
-            x = px((at - origin) / HOUR)
-            drawn.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="20" y2="{height}" stroke="{COLOURS[number]}" stroke-dasharray="4 3"/>'
+        if len(part):
+            signal = catalogue.signals[name]
+            points = [Point(*row) for row in part.select("effective_at", "value").iter_rows()]
+            low, high = (signal.reference.low, signal.reference.high) if signal.reference else (None, None)
+            tracks.append(
+                Track(
+                    name, signal.title, signal.unit, points, low, high, signal.stale_after, only_up=signal.worse == "up"
+                )
             )
-            drawn.append(
-                f'<text x="{x + 3:.1f}" y="{height + 30 + 13 * number}" fill="{COLOURS[number]}">{name}</text>'
-            )
-    for record in asked:
-        after = _hours(record.at, origin)
-        x, colour = px(after), ALERT_COLOUR[record.severity]
-        drawn.append(
-            f'<g><path d="M{x - 6:.1f} 4h12l-6 11z" fill="{colour}"/><line x1="{x:.1f}" x2="{x:.1f}" y1="15" y2="{height}" stroke="{colour}" stroke-opacity="0.5"/>'
-            f"<title>{escape(record.severity)} {escape(record.state)} at {after:.1f} h</title></g>"
-        )
-    total = height + 30 + 13 * len(EVENTS)
-    return f'<svg viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" role="img">{"".join(drawn)}</svg>'
-
-
-def _signal(
-    name: str, title: str, hours: Sequence[float], values: Sequence[float], px: Callable[[float], float], top: float
-) -> str:
-    logarithmic = name in LOGARITHMIC
-    heights = [log10(max(value, 1.0)) if logarithmic else value for value in values]
-    low, high = min(heights), max(heights)
-    room = (high - low) or 1.0
-
-    def py(value: float) -> float:
-        return top + ROW * (1 - (value - low) / room)
-
-    points = [(px(a), py(b)) for a, b in zip(hours, heights, strict=True)]
-    path = "".join(f"{'L' if number else 'M'}{a:.1f} {b:.1f}" for number, (a, b) in enumerate(points))
-    dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.6"/>' for a, b in points) if len(points) <= 60 else ""
-    return (
-        f'<text x="0" y="{top + 14}">{escape(title)}</text><text x="0" y="{top + 30}" class="quiet">{min(values):g} to {max(values):g}</text>'
-        f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1"/><g fill="currentColor">{dots}</g>'
-    )
+    alerts: dict[str, list[AlertRecord]] = {}
+    for record in mine:
+        alerts.setdefault(record.alert_id, []).append(record)
+    return Chart(
+        one.label, start, end, hour_labels(start, end, origin, lambda at: (f"{(at - origin) / HOUR:+g} h",)), tracks,
+        courses=[
+            Course(_words(those[0].syndrome), [Step(_ms(each.at), each.severity, each.state, each.state in ASKS) for each in those])
+            for those in alerts.values()
+        ],
+        marks=[Mark(at, name) for column, name in EVENTS if (at := truth[column]) is not None],
+        cited={
+            (line.signal, _ms(line.effective_at), line.value)
+            for record in mine for line in record.evidence if line.value is not None and line.rule != NEWEST
+        },
+    )  # fmt: skip
 
 
 def _evidence(asked: Sequence[AlertRecord], origin: int) -> str:
@@ -175,7 +149,11 @@ def _worst(per_stay: Ints, among: Mask) -> list[int]:
 
 
 def _hours(at: str, origin: int) -> float:
-    return (from_datetime(datetime.fromisoformat(at)) - origin) / HOUR
+    return (_ms(at) - origin) / HOUR
+
+
+def _ms(at: str) -> int:
+    return from_datetime(datetime.fromisoformat(at))
 
 
 def _words(name: str) -> str:

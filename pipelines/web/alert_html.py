@@ -31,10 +31,11 @@ svg text { fill: currentColor; font-size: 12px; }
 """
 
 
-def alert_html(record: AlertRecord, name: str) -> str:
+def alert_html(record: AlertRecord, name: str, context: Iterable[str] = (), further: str = "") -> str:
     """The whole alert: what, how severe, since when, the evidence newest first, and what is missing or against it.
 
     ``name`` is how the stay is called here: a pseudonym on the page, the stay's id in a file that stays in the house.
+    ``context`` says in plain text what is known of the pump; ``further`` is HTML for the end, already escaped.
     """
     since = f" · since {moment(record.onset_at)}" if record.onset_at else ""
     unit = f" · {escape(record.unit)}" if record.unit else ""
@@ -43,11 +44,13 @@ def alert_html(record: AlertRecord, name: str) -> str:
         f'<h3><span class="badge">{escape(record.severity)}</span> {escape(record.headline)}</h3>'
         f"<p>stay {escape(name)}{unit} · {escape(record.syndrome)}, {escape(record.state)} {moment(record.at)}{since}"
         f" · pump {escape(record.gate.pump)}, interruption {escape(record.gate.interruption)}</p>"
-        + _list("Evidence, newest first", _evidence(record.evidence))
-        + _list("Missing", map(escape, record.missing))
-        + _list("Speaks against", map(escape, record.against))
-        + _list("Also think of", (f"{escape(one.name)}: {escape(one.because)}" for one in record.differentials))
-        + _list("Could be checked", map(escape, record.checks))
+        + listed("Evidence, newest first", _evidence(record.evidence))
+        + listed("Missing", map(escape, record.missing))
+        + listed("Speaks against", map(escape, record.against))
+        + listed("Pump and context", map(escape, context))
+        + listed("Also think of", (f"{escape(one.name)}: {escape(one.because)}" for one in record.differentials))
+        + listed("Could be checked", map(escape, record.checks))
+        + further
         + "</article>"
     )
 
@@ -74,6 +77,7 @@ def _cited(line: Evidence, rules: str) -> str:
     return f'{escape(line.signal)}<b>{value}</b>{change} <span class="quiet">{times}{source}, {escape(rules)}</span>'
 
 
-def _list(title: str, items: Iterable[str]) -> str:
+def listed(title: str, items: Iterable[str]) -> str:
+    """A titled list of HTML that is already escaped; nothing at all when there are no items."""
     lines = "".join(f"<li>{item}</li>" for item in items)
     return f"<h4>{title}</h4><ul>{lines}</ul>" if lines else ""

@@ -20,7 +20,7 @@ def seen(at: int, stay_id: str | None = "s") -> Observation:
 def test_a_stay_lasts_from_admission_to_discharge() -> None:
     [stay] = exposures([encounter("admitted", 0, "MICU"), seen(HOUR), encounter("discharged", 2 * DAY), seen(3 * DAY)])
 
-    assert Exposure("s", "MICU", 0, 2 * DAY, discharged=True) == stay
+    assert Exposure("s", "MICU", 0, 2 * DAY, discharged=True, patient_id="p") == stay
     assert (2.0, 0.0) == (stay.days, stay.gated_days)
 
 

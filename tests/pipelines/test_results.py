@@ -7,11 +7,13 @@ import pytest
 
 from detector.clock import DAY
 from detector.errors import ConfigError
+from detector.plan import PUBLIC_KEY
 from detector.records import AlertRecord, Evidence, Gate, Provenance
 from pipelines.burden import Exposure
 from pipelines.plan_files import load_plan
 from pipelines.replay import Outcome
-from pipelines.report import report_html
+from pipelines.reports.alerted import alerted_stays
+from pipelines.reports.overview import overview
 from pipelines.results import alerts_table, check_output, summarise, write
 from pipelines.settings import Settings
 
@@ -85,12 +87,12 @@ def test_without_a_gated_day_there_is_no_rate() -> None:
     assert {None} == set(figures["alerts_per_100_gated_patient_days"].values())
 
 
-def test_the_report_is_escaped_stands_alone_and_says_what_it_is(summary: dict[str, object]) -> None:
-    report = report_html(OUTCOME, summary)
+def test_the_first_page_is_escaped_stands_alone_and_says_what_it_is(summary: dict[str, object]) -> None:
+    stays = alerted_stays(OUTCOME.records, PUBLIC_KEY)
+    report = overview(OUTCOME, summary, stays, {one.name for one in stays})
 
     assert "<script>" not in report
     assert "&lt;script&gt;" in report
-    assert "<b>probe" not in report
     assert "http" not in report.replace("http-equiv", "")
     assert "Not a medical device" in report
     assert "Synthetic data" in report
@@ -100,9 +102,10 @@ def test_results_are_written_together_and_replace_an_earlier_replay(tmp_path: Pa
     out = tmp_path / "deep" / "out"
     for _ in range(2):
         check_output(out)
-        write(out, OUTCOME.records, summary, "<html>")
+        write(out, OUTCOME.records, summary, "<html>", pages=[(f"{'0' * 20}.html", "<html>")])
 
-    assert {"alerts.parquet", "summary.json", "report.html"} == {path.name for path in out.iterdir()}
+    assert {"alerts.parquet", "summary.json", "report.html", "report"} == {path.name for path in out.iterdir()}
+    assert [f"{'0' * 20}.html"] == [path.name for path in (out / "report").iterdir()]
     assert [out] == list(out.parent.iterdir())
 
 
@@ -120,3 +123,13 @@ def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path: Path) -> Non
         check_output(tmp_path)
     with pytest.raises(ConfigError, match="is a file"):
         check_output(tmp_path / "thesis.docx")
+
+
+def test_a_folder_of_pages_with_other_things_in_it_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / f"{'a' * 20}.html").touch()
+    check_output(tmp_path)
+    (tmp_path / "report" / "thesis.docx").touch()
+
+    with pytest.raises(ConfigError, match=r"report/thesis\.docx"):
+        check_output(tmp_path)

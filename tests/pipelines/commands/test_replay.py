@@ -40,15 +40,18 @@ def test_replay_writes_alerts_summary_and_report(replayed: Path) -> None:
     assert "critical" in set(table["severity"])
     assert 5 == summary["stays"]
     assert summary["run"]["synthetic"]
-    assert "Synthetic data" in (replayed / "report.html").read_text()
+    first = (replayed / "report.html").read_text()
+    assert "Synthetic data" in first
+    assert table["stay_id"].n_unique() == len(list((replayed / "report").iterdir())) == first.count('href="report/')
 
 
 def test_the_tables_of_a_simulated_ward_replay_as_its_events_do(ward: Path, replayed: Path, tmp_path: Path) -> None:
     done = itbwatch(
         "replay", ward / "observations.parquet", "--stays", ward / "stays.parquet", "--pumps", ward / "pumps.ndjson",
-        "--context", ward / "context.ndjson", "--workers", 2, "--out", tmp_path / "out",
+        "--context", ward / "context.ndjson", "--workers", 2, "--report-stays", 1, "--out", tmp_path / "out",
     )  # fmt: skip
     assert (0, "") == (done.returncode, done.stderr)
+    assert 1 == len(list((tmp_path / "out" / "report").iterdir()))
 
     keys = ["alert_id", "sequence", "syndrome", "severity", "state", "at", "onset_at", "headline", "rules"]
     events, tables = (
@@ -125,4 +128,4 @@ def test_exports_are_written_beside_the_alerts(ward: Path, tmp_path: Path) -> No
     assert len(table) == len((out / "alerts.hl7").read_bytes().split(b"\n")) - 1
 
     assert 0 == itbwatch("replay", ward / "ward.ndjson", "--out", out).returncode, "an earlier replay is replaced"
-    assert {"alerts.parquet", "summary.json", "report.html"} == {file.name for file in out.iterdir()}
+    assert {"alerts.parquet", "summary.json", "report.html", "report"} == {file.name for file in out.iterdir()}

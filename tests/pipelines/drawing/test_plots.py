@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pipelines.evaluation.plots import Bar, Line, Mark, interval_bars, line_plot, ticks
+from pipelines.drawing.plots import Bar, Line, Mark, interval_bars, line_plot, ticks
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Every text is escaped. Numbers are in the units of the axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 from typing import NamedTuple
@@ -100,6 +100,30 @@ def interval_bars(bars: Sequence[Bar], *, end: float, width: int = 620) -> str:
             )
         drawn.append(f'<text x="{width - right + 8}" y="{y + 14}">{escape(bar.shown)}</text>')
     return _svg(width, max(1, len(bars)) * step + 4, "".join(drawn))
+
+
+def stacked_bars(bars: Mapping[str, Mapping[str, float]], order: Sequence[str], width: int = 720) -> str:
+    """One row a label: its parts by name, in ``order`` and coloured by it, with their sum as text."""
+    if not any(sum(parts.values()) for parts in bars.values()):
+        return "<p>None.</p>"
+    left, right, step = 150, 60, 22
+    longest = max(sum(parts.values()) for parts in bars.values())
+    drawn = []
+    for row, (label, parts) in enumerate(bars.items()):
+        x, y = float(left), row * step
+        shown = label if len(label) <= 22 else label[:21] + "…"
+        drawn.append(f'<text x="0" y="{y + 15}"><title>{escape(label)}</title>{escape(shown)}</text>')
+        for name in order:
+            length = (width - left - right) * parts.get(name, 0) / longest
+            if length:
+                drawn.append(
+                    f'<rect class="{escape(name)}" x="{x:.1f}" y="{y + 3}" width="{length:.1f}" height="{step - 6}"><title>{escape(name)}: {parts[name]:.4g}</title></rect>'
+                )
+            if length > 7 * len(name):
+                drawn.append(f'<text class="on" x="{x + 4:.1f}" y="{y + 15}">{escape(name)}</text>')
+            x += length
+        drawn.append(f'<text x="{x + 6:.1f}" y="{y + 15}">{sum(parts.values()):.4g}</text>')
+    return _svg(width, len(bars) * step, "".join(drawn))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

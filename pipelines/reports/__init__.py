@@ -1,0 +1,1 @@
+"""What a replay shows to people: an overview, and a page for each alerted stay."""
