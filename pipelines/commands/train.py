@@ -21,10 +21,11 @@ from pipelines.training.run import TrainingSet, train, training_sets
 @click.option("--courses", type=click.IntRange(1, 500), default=25, show_default=True, help="Courses of each kind and severity in each data set.")  # fmt: skip
 @click.option("--beds", type=click.IntRange(30, 2_000), default=120, show_default=True, help="Synthetic stays, where no data set is given.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=11, show_default=True, help="Equal seeds and data give equal models.")  # fmt: skip
+@click.option("--ablation", is_flag=True, help="Also fit without the personal baseline and with the joint anomaly, and keep what each finds.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the artefact; made if need be.")
 def command(
-    *, stays: tuple[Path, ...], courses: int, beds: int, seed: int, config: Path | None, out: Path
+    *, stays: tuple[Path, ...], courses: int, beds: int, seed: int, ablation: bool, config: Path | None, out: Path
 ) -> None:  # fmt: skip
     """Fit the personal, joint and withdrawal models.
 
@@ -57,7 +58,7 @@ def command(
             shown.update(tasks[what], completed=done)
 
         sets: list[TrainingSet] = training_sets(pairs, beds=beds, seed=seed)
-        manifest = train(sets, settings, out, courses=courses, seed=seed, told=told)
+        manifest = train(sets, settings, out, courses=courses, seed=seed, with_ablation=ablation, told=told)
     found = manifest["metrics"]
     click.echo(
         f"{manifest['version']}: {manifest['parameters']['examples']:,} rows of {manifest['parameters']['stays']:,} stays, "

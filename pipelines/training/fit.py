@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from models.joint import JointAnomaly
 from models.withdrawal import Fitted, Member, WithdrawalScore
@@ -78,7 +79,8 @@ def fit(
         )
         label = chosen["label"].to_numpy()
         weight = np.where(label == 1, POSITIVES * (label == 0).sum() / max((label == 1).sum(), 1), 1.0)
-        trees.fit(values[:, list(mine)], label, sample_weight=weight)
+        with threadpool_limits(limits=1):  # threads that wait for each other cost more than they save on a busy machine
+            trees.fit(values[:, list(mine)], label, sample_weight=weight)
         members.append(Member(mine, trees))
         told(f"member {number + 1} of {len(BAG)}")
     uncalibrated = WithdrawalScore(Fitted(columns, tuple(members), 1.0, 0.0, (), _reach(examples, columns, written)))

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import polars as pl
 from msgspec import structs
-from sklearn.metrics import roc_auc_score
 
 import models
 from detector.features import columns
@@ -21,7 +20,6 @@ from models.artefact import save
 from models.columns import column_names
 from models.personal import PersonalBaseline
 from pipelines.datasets import canonical
-from pipelines.evaluation.curve import BUDGETS, at_budgets, sensitivities
 from pipelines.evaluation.truth import TRUTH, stays_of
 from pipelines.model_files import columns_of
 from pipelines.plan_files import load_plan
@@ -31,6 +29,7 @@ from pipelines.simulate.cohort import build
 from pipelines.training import fit as fitting
 from pipelines.training.fit import as_matrix, fit
 from pipelines.training.labels import labelled
+from pipelines.training.metrics import ablation, area, at_each_budget
 from pipelines.training.rows import row_table
 from pipelines.yaml_files import read_yaml
 
@@ -66,9 +65,11 @@ def training_sets(pairs: Sequence[tuple[Path, Path]], *, beds: int, seed: int) -
 
 
 def train(
-    sets: Sequence[TrainingSet], settings: Settings, out: Path, *, courses: int, seed: int, told: Told = lambda *_: None
-) -> dict[str, Any]:
-    """Fit on the training part of each data set, calibrate on the tuning part, and write the artefact.
+    sets: Sequence[TrainingSet], settings: Settings, out: Path, *, courses: int, seed: int,
+    with_ablation: bool = False, told: Told = lambda *_: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Fit on the training part of each data set, calibrate on the tuning part, and write the artefact. ``with_ablation``:
+    its metrics say what each part of the score is worth, for two more fits.
 
     Raises:
         InputError: no stay of a part can carry a course.
@@ -87,25 +88,18 @@ def train(
     def member(_: str) -> None:
         nonlocal done
         done += 1
-        told("fit", done, len(fitting.BAG))
+        told("fit", done, (3 if with_ablation else 1) * len(fitting.BAG))
 
     withdrawal, joint = fit(examples, calibration, names, written, seed=seed, told=member)
-    scored = calibration.select("stay_id", "at", "label").with_columns(
-        score=pl.Series(withdrawal.probabilities(as_matrix(calibration, names)))
-    )
     stays = stays_of(people.select(pl.col(name).cast(kind) for name, kind in TRUTH.items()))
-    metrics = {
-        "auc": round(float(roc_auc_score(scored["label"].to_numpy(), scored["score"].to_numpy())), 6),
-        "score_alone_at_budgets": [
-            {
-                "per_100_patient_days": one.budget,
-                "threshold": None if one.point is None else round(one.point.threshold, 6),
-                "sensitivity": {} if one.found is None else {k: round(v, 4) for k, v in sensitivities(one.found, stays).items()},
-            }
-            for one in at_budgets(scored, stays, BUDGETS)
-        ],
+    metrics: dict[str, Any] = {
+        "auc": area(withdrawal, calibration),
+        "score_alone_at_budgets": at_each_budget(withdrawal, calibration, stays),
         "measured_on": "the people of the calibration; simulated courses",
-    }  # fmt: skip
+    }
+    if with_ablation:
+        both = (withdrawal, joint)
+        metrics["ablation"] = ablation(examples, calibration, both, stays, written, seed=seed, told=member)
     about = {
         "data": {one.name: one.digest for one in sets},
         "synthetic_backgrounds": any(one.synthetic for one in sets),

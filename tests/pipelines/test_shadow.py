@@ -23,13 +23,13 @@ from tests.pipelines.in_process import append, drain, file_settings, refresh, se
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
 MODELS = open_each(Settings(), PLAN)
-CRITICAL_SCORE = settable(read_catalogue()[1]["S-01.yaml"])["escalate[2].when.all[0].score.at_least"]
+CRITICAL_SCORE = settable(read_catalogue()[1]["S-01.yaml"])["escalate[3].when.all[0].score.at_least"]
 OVERLAY = f"""
 overlay: 1
 title: quieter
 because: a test
 changes:
-- {{rule: S-01, key: "escalate[2].when.all[0].score.at_least", from: {CRITICAL_SCORE}, to: 2.0, because: a test}}
+- {{rule: S-01, key: "escalate[3].when.all[0].score.at_least", from: {CRITICAL_SCORE}, to: 2.0, because: a test}}
 - {{rule: R-06, key: severity, from: warning, to: watch, because: a test}}
 - {{rule: C-15, key: severity, from: critical, to: warning, because: a test}}
 - {{rule: R-07, key: severity, from: warning, to: watch, because: a test}}

@@ -67,12 +67,12 @@ def test_few_replays_are_needed() -> None:
 @pytest.mark.parametrize("warns", TRIED)
 def test_thresholds_keep_their_order_and_a_watch_never_comes_later_than_shipped(warns: float) -> None:
     rule = settable(overlaid(RULES, candidate(RULES, warns, softer=False, **ABOUT))[f"{RULE}.yaml"])
-    watch, warning, unexplained, critical = (
+    watch, warning, unexplained, unstable, critical = (
         float(rule[key])
-        for key in ("when.score.at_least", WARNS, *(f"escalate[{k}].when.all[0].score.at_least" for k in (1, 2)))
+        for key in ("when.score.at_least", WARNS, *(f"escalate[{k}].when.all[0].score.at_least" for k in (1, 2, 3)))
     )
 
-    assert watch <= unexplained <= warning <= critical < 1
+    assert watch <= unexplained <= warning <= unstable <= critical < 1
     assert watch <= float(settable(RULES[f"{RULE}.yaml"])["when.score.at_least"])
 
 

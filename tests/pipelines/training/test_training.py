@@ -21,6 +21,7 @@ from pipelines.settings import Settings
 from pipelines.simulate.backgrounds import synthetic_backgrounds
 from pipelines.simulate.cohort import Cohort, build
 from pipelines.training.labels import labelled
+from pipelines.training.metrics import without_tone
 from pipelines.training.rows import row_table
 
 PLAN = load_plan(Settings())
@@ -72,8 +73,8 @@ def test_a_row_is_an_example_of_what_was_visible_then(cohort: Cohort) -> None:
 
 def test_the_same_data_give_the_same_models(tmp_path: Path) -> None:
     manifests, scores = [], []
-    for name in ("a", "b"):
-        done = CliRunner().invoke(command, ["--beds", "40", "--courses", "1", "--out", str(tmp_path / name)])
+    for name, more in (("a", ["--ablation"]), ("b", [])):
+        done = CliRunner().invoke(command, ["--beds", "40", "--courses", "1", *more, "--out", str(tmp_path / name)])
         assert 0 == done.exit_code, done.output
         assert "say nothing of patients" in done.output
         manifests.append(json.loads((tmp_path / name / "manifest.json").read_text()))
@@ -87,6 +88,18 @@ def test_the_same_data_give_the_same_models(tmp_path: Path) -> None:
         assert manifests[0][digest] == manifests[1][digest]
     assert scores[0] == scores[1]
     assert manifests[0]["synthetic_backgrounds"]
+    parts = {one.pop("configuration"): one for one in manifests[0]["metrics"]["ablation"]}
+    assert ["score", "without personal", "with joint"] == list(parts)
+    assert (
+        parts["score"]["charted"] == manifests[0]["metrics"]["score_alone_at_budgets"] != parts["score"]["not_charted"]
+    )
+
+
+def test_without_tone_a_row_says_nothing_of_it_and_keeps_all_else() -> None:
+    tone = ("mas_last_24h", "spasticity_said_24h")
+    charted = pl.DataFrame({"temp_last_6h": [38.0], "mas_last_24h": [3.0], "spasticity_said_24h": [1.0]})
+
+    assert (38.0, None, 0.0) == without_tone(charted, tone).row(0)
 
 
 def test_an_odd_number_of_tables_is_a_usage_error(tmp_path: Path) -> None:
