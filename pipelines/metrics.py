@@ -202,7 +202,7 @@ class Metrics:
         self._recreations = self._single(
             Counter, "consumer_recreations", "Consumers replaced because they stood still."
         )
-        self._state = self._single(Gauge, "state_bytes", "Stored form of all patients.")
+        self._state = self._single(Gauge, "state_bytes", "Stored form of the patients in memory.")
         self._scores = self._single(Histogram, "model_score", "Withdrawal scores of gated patients.", buckets=SCORES)
         self._quarantined = self._gauge("model_quarantined", "1 while a model is kept out.", model=tuple(plan.models))
         self._shadow_alerts = self._counter(

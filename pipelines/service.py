@@ -52,6 +52,7 @@ from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
+from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.technical import Subject, opened, owner, resolved, subject
 from pipelines.telling import Telling
@@ -80,6 +81,7 @@ class Owned:
     positions: dict[str, int]
     quarantine: Quarantine
     alarms: dict[Subject, AlertRecord] = field(default_factory=dict)
+    size: StateSize = field(default_factory=StateSize)
     fenced: int = 0
 
 
@@ -203,6 +205,7 @@ class Service:
         )
         alarms = [msgspec.json.decode(one, type=AlertRecord) for one in self._store.open_alerts_of(owner(partition))]
         self._owned[partition] = Owned(ward, stored.positions, quarantine, {subject(one): one for one in alarms})
+        self._owned[partition].size.loaded(stored.patients)
         self._parked = self._store.parked(self._owned)
         ticked = stored.positions.get(TICK, NO_TIME)
         self._ticks.resume(partition, ticked)
@@ -331,8 +334,10 @@ class Service:
         if not new:
             return set()
         stored = self._store.partitions_of(new)
-        for one in self._store.patients(partition, [patient_id for patient_id in new if patient_id in stored]):
+        back = self._store.patients(partition, [patient_id for patient_id in new if patient_id in stored])
+        for one in back:
             ward.adopt(snapshot.load(self._plan, one.head, one.segments))
+        self._owned[partition].size.loaded(back)
         elsewhere = {patient_id for patient_id, where in stored.items() if where != partition}
         for number, owned in self._owned.items():
             if number != partition:
@@ -359,6 +364,7 @@ class Service:
             owned.fenced = 0
             for patient_id in one.batch.touched:
                 owned.ward.let_rest(patient_id)
+            owned.size.stored(one.work.patients, owned.ward.patients)
             if self._shadow is not None:
                 self._shadow.stored(one.work.partition, one.shadow)
             self._telling.counted(one)
@@ -407,4 +413,5 @@ class Service:
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
+        self._metrics.state_bytes(sum(owned.size.bytes for owned in self._owned.values()))
         self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms().values())
