@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 
 from detector.errors import ConfigError
 from models.joint import JointAnomaly
@@ -33,6 +32,8 @@ TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 def save(folder: Path, withdrawal: WithdrawalScore, joint: JointAnomaly, *, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write the artefact; returns its manifest. ``about``: data digests, parameters and metrics of the fit."""
+    import skops.io
+
     folder.mkdir(parents=True, exist_ok=True)
     fitted = withdrawal.fitted
     skops.io.dump(
@@ -116,6 +117,8 @@ def load(folder: Path, columns: tuple[str, ...]) -> tuple[dict[str, Any], Withdr
             (f"{folder / MANIFEST} $.columns_digest: {manifest['columns_digest'][:12]}; expected "
             f"{columns_digest(columns)[:12]}, that of models/features.yaml; train again")
         ])  # fmt: skip
+    import skops.io  # it imports all of scikit-learn: seconds, which a command that refuses its input need not spend
+
     arrays = json.loads((folder / ARRAYS).read_bytes())
     classifiers = skops.io.load(folder / TREES, trusted=TRUSTED)
     fitted = Fitted(

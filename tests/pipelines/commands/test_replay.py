@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def replayed(ward: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("replayed") / "alerts"
-    done = itbwatch("replay", ward / "ward.ndjson", "--out", out)
+    done = itbwatch("replay", ward / "ward.ndjson", "--export", "fhir", "--export", "hl7v2", "--out", out)
     assert (0, "") == (done.returncode, done.stderr)
     assert "per 100 patient-days" in done.stdout
     assert "rows/s" in done.stdout
@@ -45,12 +46,18 @@ def test_replay_writes_alerts_summary_and_report(replayed: Path) -> None:
     assert table["stay_id"].n_unique() == len(list((replayed / "report").iterdir())) == first.count('href="report/')
 
 
-def test_the_tables_of_a_simulated_ward_replay_as_its_events_do(ward: Path, replayed: Path, tmp_path: Path) -> None:
+def test_the_tables_of_a_simulated_ward_replay_as_its_events_do_and_replace_an_earlier_replay(
+    ward: Path, replayed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(replayed, tmp_path / "out")
     done = itbwatch(
         "replay", ward / "observations.parquet", "--stays", ward / "stays.parquet", "--pumps", ward / "pumps.ndjson",
         "--context", ward / "context.ndjson", "--workers", 2, "--report-stays", 1, "--out", tmp_path / "out",
     )  # fmt: skip
     assert (0, "") == (done.returncode, done.stderr)
+    assert {"alerts.parquet", "summary.json", "report.html", "report"} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
     assert 1 == len(list((tmp_path / "out" / "report").iterdir()))
 
     keys = ["alert_id", "sequence", "syndrome", "severity", "state", "at", "onset_at", "headline", "rules"]
@@ -115,17 +122,10 @@ def test_ctrl_c_ends_a_replay_with_130_and_leaves_nothing(tmp_path: Path) -> Non
     assert [ward] == list(tmp_path.iterdir())
 
 
-def test_exports_are_written_beside_the_alerts(ward: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    words = ("--export", "fhir", "--export", "hl7v2", "--out", out)
-
-    assert 0 == itbwatch("replay", ward / "ward.ndjson", *words).returncode
-    table = pl.read_parquet(out / "alerts.parquet")
-    resources = [json.loads(line) for line in (out / "alerts.fhir.ndjson").read_bytes().splitlines()]
+def test_exports_are_written_beside_the_alerts(replayed: Path) -> None:
+    table = pl.read_parquet(replayed / "alerts.parquet")
+    resources = [json.loads(line) for line in (replayed / "alerts.fhir.ndjson").read_bytes().splitlines()]
     issues = [one for one in resources if one["resourceType"] == "DetectedIssue"]
     assert table["alert_id"].to_list() == [one["id"] for one in issues]
-    assert len(table) == (out / "alerts.hl7").read_bytes().count(b"MSH|")
-    assert len(table) == len((out / "alerts.hl7").read_bytes().split(b"\n")) - 1
-
-    assert 0 == itbwatch("replay", ward / "ward.ndjson", "--out", out).returncode, "an earlier replay is replaced"
-    assert {"alerts.parquet", "summary.json", "report.html", "report"} == {file.name for file in out.iterdir()}
+    assert len(table) == (replayed / "alerts.hl7").read_bytes().count(b"MSH|")
+    assert len(table) == len((replayed / "alerts.hl7").read_bytes().split(b"\n")) - 1

@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 
 from detector.events import Encounter
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, declare_pumps
 from pipelines.datasets import open_dataset
 from pipelines.replay import replay
 from pipelines.settings import Settings
 
+ON_THE_GRID = {"43735", "40286"}
+"""With the fixed delays their first alert is another: the hour grid of their scores begins with another minute."""
 SAME = ["patient_id", "stay_id", "code", "value", "unit", "effective_at"]
 MORE_THAN_CANONICAL = ("gcs_eye", "gcs_verbal", "gcs_motor", "fibrinogen", "ddimer")
 """What the canonical form, which holds a total where these are, was made without."""
@@ -74,8 +76,8 @@ def alerts(dataset: Dataset, patients: set[str]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def few(canonical: Dataset) -> set[str]:
-    """Patients with short stays: enough alerts, few rows."""
-    return {patient for patient, size in canonical.rows_by_patient().items() if size < 450}
+    """Patients with short stays: enough alerts, few rows; and two in whom minutes of filing decide."""
+    return {patient for patient, size in canonical.rows_by_patient().items() if size < 450} | ON_THE_GRID
 
 
 def verdicts(records: list[Any]) -> dict[tuple[str, str], tuple[int, Any]]:
@@ -103,15 +105,13 @@ def with_drawn_delays(raw: Dataset, canonical: Dataset) -> Dataset:
 
 def test_the_raw_form_gives_the_same_stays_syndromes_severities_and_onsets(shared: Path, few: set[str]) -> None:
     data = shared / "data"
-    given: dict[str, Any] = {
-        "stays": data / "canonical" / "mimic_iii_demo.stays.parquet",
-        "pumps": "all",
-        "context": None,
-    }
-    as_canonical = open_dataset("canonical", [data / "canonical" / "mimic_iii_demo.observations.parquet"], **given)
-    as_raw = open_dataset("mimic-iii", [data / "raw" / "mimic-iii-demo-1.4"], **given | {"stays": None})
+    stays = data / "canonical" / "mimic_iii_demo.stays.parquet"
+    inputs = [data / "canonical" / "mimic_iii_demo.observations.parquet"]
+    as_canonical = open_dataset("canonical", inputs, stays=stays, pumps=None, context=None)
+    as_raw = with_drawn_delays(read(data / "raw" / "mimic-iii-demo-1.4"), as_canonical)
+    for dataset in (as_canonical, as_raw):
+        declare_pumps(dataset, "all")  # with the first record that is known, hence after the times of filing
 
-    as_raw = with_drawn_delays(as_raw, as_canonical)
     expected = verdicts(alerts(as_canonical, few))
 
     assert len(few) > 15
