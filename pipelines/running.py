@@ -51,6 +51,8 @@ def running(
     with ExitStack() as open_now:
         store = Store(settings.store)
         open_now.callback(store.close)
+        newest = store.note_plan(plan.digest, plan.rules_version)
+        log.info("audit_newest hash=%s", newest)
         metrics = Metrics(plan, settings)
         board = board or Board(settings.identity_key())
         service = Service(

@@ -32,7 +32,7 @@ import msgspec
 from detector import snapshot
 from detector.engine import Ward, run
 from detector.errors import ItbwatchError
-from detector.events import Event, TimeMoved
+from detector.events import Acknowledgement, Event, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
@@ -54,6 +54,7 @@ from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
 from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
+from pipelines.store.audit import Detail
 from pipelines.technical import Subject, opened, owner, resolved, subject
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks
@@ -256,6 +257,8 @@ class Service:
             events += self._ticks.before(partition, raw.timestamp, at)
             if not isinstance(event, TimeMoved):
                 events.append(event)
+                if isinstance(event, Acknowledgement):
+                    work.audit.append(("acknowledgement", _answer(event)))
                 decided.came[raw.position] = raw
         decided.newest = max(stamps, default=None)
         events += self._ticks.after(partition, caught_up=self._source.idle(partition))
@@ -415,3 +418,8 @@ class Service:
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
         self._metrics.state_bytes(sum(owned.size.bytes for owned in self._owned.values()))
         self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms().values())
+
+
+def _answer(event: Acknowledgement) -> Detail:
+    """What the audit chain keeps of an answer, whether or not there was such an alert."""
+    return {"alert_id": event.alert_id, "action": event.action, "reason": event.reason, "by": event.by, "at": event.at}

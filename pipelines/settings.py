@@ -188,6 +188,7 @@ class Store(_Section):
     path: FileName = "itbwatch.sqlite"
     url_file: FileName | None = None
     journal_days: PositiveInt = 14
+    retention_days: int = Field(default=365, ge=30, le=36_500)
 
 
 class Http(_Section):

@@ -7,6 +7,7 @@ read; a worker that lost its partition meanwhile fails there with ``Fenced`` and
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipelines.errors import StoreError
 from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.settings import read_secret
+from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
+from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
     OUTGOING,
     DeadLetter,
@@ -38,6 +41,7 @@ from pipelines.store.tables import (
     TABLES,
     TICK,
     alerts,
+    audit,
     deadletters,
     drift,
     journal,
@@ -73,6 +77,10 @@ __all__ = [
 
 MOST_NAMED = 10_000
 """Values of one statement; SQLite takes 32,766."""
+
+
+MIGRATED = ("3",)
+"""Schemas that only lack tables, which are made when the store is opened: 3 had no audit chain."""
 
 
 class Store:
@@ -112,6 +120,10 @@ class Store:
             version = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
             if version is None:
                 connection.execute(meta.insert().values(name="schema", value=str(SCHEMA)))
+                append(connection, [("store_made", {"schema": SCHEMA})], wall_ms())
+            elif version in MIGRATED:
+                connection.execute(meta.update().where(meta.c.name == "schema").values(value=str(SCHEMA)))
+                append(connection, [("store_migrated", {"from": version, "schema": SCHEMA})], wall_ms())
             elif version != str(SCHEMA):
                 raise StoreError(
                     f"store {self.name}: has schema {version}; expected {SCHEMA}; use the release that wrote it,"
@@ -282,6 +294,45 @@ class Store:
         with self._transaction() as connection:
             yield from connection.scalars(query.order_by(alerts.c.at, alerts.c.alert_id, alerts.c.sequence))
 
+    def note_plan(self, digest: str, rules_version: str) -> str:
+        """Keep in the audit chain that the service starts with this plan, where it is not the one before. Returns the
+        hash of the newest audit record.
+        """
+        with self._transaction() as connection:
+            last = connection.scalar(_PLANS.limit(1))
+            detail: Detail = {"digest": digest, "rules_version": rules_version}
+            if last is None or json.loads(last) != detail:
+                append(connection, [("plan", detail)], wall_ms())
+            return connection.scalar(sa.select(audit.c.hash).order_by(audit.c.number.desc()).limit(1)) or ""
+
+    def audit(self) -> list[AuditRecord]:
+        """The audit chain, oldest first.
+
+        Raises:
+            StoreError: the store was made before there was one, and was not opened by the service since.
+        """
+        with self._transaction() as connection:
+            if not sa.inspect(connection).has_table(audit.name):
+                raise StoreError(
+                    f"store {self.name}: has no audit chain; expected schema {SCHEMA}; start the service once"
+                )
+            return list(read(connection))
+
+    def purge(self, keep_ms: int, *, really: bool) -> Purged:
+        """Count, and ``really`` delete, what is over and older (``pipelines.store.purging``).
+
+        Raises:
+            StateError: a stored patient is of another format.
+            StoreError: the database cannot be read or written.
+        """
+        now = wall_ms()
+        with self._transaction() as connection:
+            gone = purge(connection, keep_ms, now, really=really)
+            if really:
+                happened: Happened = "purge"
+                append(connection, [(happened, {"days": keep_ms // DAY, **gone._asdict()})], now)
+            return gone
+
     def journal_patients(self) -> list[str]:
         """Whose events are kept."""
         with self._transaction() as connection:
@@ -327,6 +378,7 @@ class Store:
         connection.execute(outbox.delete().where(outbox.c.published, outbox.c.stored_at < before))
 
 
+_PLANS = sa.select(audit.c.detail).where(audit.c.event == "plan").order_by(audit.c.number.desc())
 _CHAMPION, _SHADOW = (patients, segments), (shadow_patients, shadow_segments)
 
 

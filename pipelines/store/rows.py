@@ -11,6 +11,7 @@ from detector.errors import ItbwatchError
 from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
 from pipelines.outages import ModelEvent
+from pipelines.store.audit import Detail, Happened
 from pipelines.ticks import wall_ms
 
 OUTGOING = ("alerts", "merges", "deadletters", "fhir", "hl7v2")
@@ -122,5 +123,6 @@ class Work:
     redriven: list[int] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     model_events: list[ModelEvent] = field(default_factory=list)
+    audit: list[tuple[Happened, Detail]] = field(default_factory=list)
     shadow: ShadowWork | None = None
     drift: Mapping[str, tuple[int, int]] | None = None

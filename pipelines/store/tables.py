@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA = 3
+SCHEMA = 4
 TICK = ":tick"
 """The position row of a partition that holds its last tick. No topic can have this name."""
 
@@ -142,6 +142,22 @@ drift = _table(
     _column("seen", sa.BigInteger),
 )
 """Since when a signal has been unlike the reference, and when that was seen last (``pipelines.drift``)."""
+
+audit = _table(
+    "audit",
+    _column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    _column("at", sa.BigInteger),
+    _column("event", sa.Text),
+    _column("detail", sa.Text),
+    _column("previous", sa.Text),
+    _column("hash", sa.Text),
+)
+"""What was done to the deployment, each record chained to the one before (``pipelines.store.audit``)."""
+
+for _word in ("update", "delete"):
+    _refuse = f"create trigger audit_no_{_word} before {_word} on audit begin select raise(abort, 'audit is append-only'); end"
+    _ddl = sa.DDL(_refuse)  # type: ignore[no-untyped-call]
+    sa.event.listen(audit, "after_create", _ddl.execute_if(dialect="sqlite"))
 
 journal = _table(
     "journal",

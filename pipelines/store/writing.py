@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from detector.errors import StateError
 from detector.snapshot import Changes
+from pipelines.store.audit import append
 from pipelines.store.rows import Fenced, Work, written
 from pipelines.store.tables import (
     alerts,
@@ -137,6 +138,9 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
     _execute(connection, journal.insert(), (
         {"patient_id": patient_id, "payload": lines, "stored_at": stored_at} for patient_id, lines in work.journal
     ))  # fmt: skip
+    if work.redriven:
+        append(connection, [("redriven", {"partition": work.partition, "dead_letters": len(work.redriven)})], stored_at)
+    append(connection, work.audit, stored_at)
     if work.drift is not None:
         connection.execute(drift.delete().where(drift.c.partition == work.partition))
         _execute(connection, drift.insert(), (

@@ -172,7 +172,7 @@ def test_the_journal_and_what_was_published_have_an_end(settings, monkeypatch):
     import pipelines.store as module
 
     day = 86_400_000
-    times = itertools.chain([0], itertools.repeat(15 * day))
+    times = itertools.chain([0, 0], itertools.repeat(15 * day))
     monkeypatch.setattr(module, "wall_ms", lambda: next(times))
     store = Store(settings)
     store.commit([work({}, {}, journal=[("p", b"old\n")], outgoing=[Outgoing("alerts", None, b"x", 0)])])
@@ -204,7 +204,7 @@ def test_a_store_of_another_schema_is_refused(settings):
     Store(settings).close()
     with closing(sqlite3.connect(settings.path)) as database, database:
         database.execute("update meta set value = '999'")
-    with pytest.raises(StoreError, match="schema 999; expected 3"):
+    with pytest.raises(StoreError, match="schema 999; expected 4"):
         Store(settings)
 
 
