@@ -29,6 +29,11 @@ REFRESH_SECONDS = 3
 Reasons = Callable[[], Sequence[str]]
 """Why the service is not ready; empty = it is."""
 
+NO_SUCH_STAY = {
+    "error": "stay: no open alert has this pseudonym here; expected the value of `stay` in /api/alerts or /metrics;"
+    " its alerts may have ended, or another worker may have them"
+}
+
 _HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
@@ -49,6 +54,13 @@ def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequen
     def alerts(_: Request) -> Response:
         return JSONResponse(board.as_json())
 
+    def stay(request: Request) -> Response:
+        wanted = request.path_params["pseudonym"]
+        mine = [one for one in board.as_json() if one["stay"] == wanted]
+        if not mine:  # what was asked for is not repeated: it may be a patient's number
+            return JSONResponse(NO_SUCH_STAY, status_code=404)
+        return JSONResponse({"stay": wanted, "alerts": mine})
+
     def scrape(_: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -63,6 +75,7 @@ def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequen
         "/": page,
         "/style.css": style,
         "/api/alerts": alerts,
+        "/api/stays/{pseudonym}": stay,
         "/metrics": scrape,
         "/healthz": alive,
         "/readyz": ready,

@@ -197,3 +197,30 @@ def test_whoever_asks_by_a_name_of_the_site_is_answered_and_by_another_is_not(
     app = build_app(Metrics(load_plan(SETTINGS), SETTINGS), board, list, hosts=hosts)
 
     assert status == TestClient(app, base_url="http://127.0.0.1").get("/healthz", headers={"host": host}).status_code
+
+
+def test_a_stay_is_asked_for_by_its_pseudonym_and_has_its_own_alerts_only(client: TestClient, board: Board) -> None:
+    board.take([record(alert_id="another", patient_id="somebody", stay_id="else")])
+    told = client.get("/api/alerts").json()
+    mine = next(one for one in told if one["alert_id"] != "another")
+    answer = client.get(f"/api/stays/{mine['stay']}")
+
+    assert 2 == len({one["stay"] for one in told})
+    assert {"stay": mine["stay"], "alerts": [mine]} == answer.json()
+    assert not any(secret in answer.text for secret in SECRETS)
+
+
+@pytest.mark.parametrize("asked", ["0" * 20, *SECRETS])
+def test_a_stay_that_is_not_there_is_404_and_what_was_asked_is_not_repeated(client: TestClient, asked: str) -> None:
+    answer = client.get(f"/api/stays/{asked}")
+
+    assert 404 == answer.status_code
+    assert answer.json()["error"].startswith("stay: no open alert")
+    assert asked not in answer.text
+
+
+def test_a_stay_whose_alert_has_ended_is_404(client: TestClient, board: Board) -> None:
+    stay = client.get("/api/alerts").json()[0]["stay"]
+    board.take([record(sequence=2, state="resolved")])
+
+    assert 404 == client.get(f"/api/stays/{stay}").status_code
