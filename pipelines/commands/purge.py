@@ -18,8 +18,8 @@ def command(*, yes: bool, config: Path) -> None:
     """Delete closed stays with their patients, ended alerts and dead letters older than store.retention_days.
 
     Nobody who is watched, and no open alert, is touched. Patients known to have or to have had a pump are kept, and so
-    are ids that were merged into another. The input positions stay, so nothing is read again. With --yes the service on
-    a SQLite store must be stopped; the deletion is a record of the audit chain.
+    are ids that were merged into another. The input positions stay, so nothing is read again. Stop every service of this
+    store before --yes (SQLite refuses it otherwise); the deletion is a record of the audit chain.
 
     \b
     itbwatch purge          what would go
