@@ -14,12 +14,14 @@ import pytest
 
 from detector.clock import HOUR, MINUTE, from_datetime
 from detector.events import Context, Encounter, Observation, PatientEvent, Pump
+from pipelines.burden import Exposure
 from pipelines.commands.simulate import START
 from pipelines.dataset import RANK, Dataset
 from pipelines.plan_files import load_plan
 from pipelines.replay import Outcome, replay
 from pipelines.reports.alerted import alerted_stays, at_its_worst
 from pipelines.reports.course import course_of
+from pipelines.reports.overview import _by_day
 from pipelines.reports.report import report
 from pipelines.results import summarise
 from pipelines.settings import Settings
@@ -222,6 +224,12 @@ def test_the_days_of_a_stay_are_counted_against_the_stays_that_lasted_so_long() 
 
     assert 1 == days.count("<td>day ")
     assert "<td>day 1</td>" in days
+
+
+def test_a_day_of_the_stay_is_counted_for_as_long_as_it_lasted() -> None:
+    days = _by_day(Outcome(stays=[Exposure("s", "MICU", T0, T0 + 60 * HOUR), Exposure("t", "SICU", T0, T0 + 6 * HOUR)]))
+
+    assert [(30 * HOUR, 2), (24 * HOUR, 1), (12 * HOUR, 1)] == [(one.watched, one.stays) for one in days.values()]
 
 
 def test_a_corrected_reading_is_drawn_as_it_finally_stood_and_counted() -> None:
