@@ -35,10 +35,12 @@ class Cohort:
 
     @property
     def synthetic_background(self) -> bool:
-        """Whether even the stays without any course were made up."""
+        """Whether even the stays without any course were made up. A CK that is put into a real stay, so that courses are
+        not given away by theirs, does not make it one.
+        """
         stays = self.truth.filter(pl.col("kind") == BACKGROUND)["stay_id"]
         observed = self.dataset.observations.filter(pl.col("stay_id").is_in(stays.implode()))
-        return bool((observed["source"] == SYNTHETIC).any())
+        return bool(len(observed)) and bool(observed["source"].eq_missing(SYNTHETIC).all())
 
 
 def read_cohort(folder: Path) -> Cohort:

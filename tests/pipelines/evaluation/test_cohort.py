@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from detector.errors import ConfigError
-from pipelines.dataset import InputRefused
+from pipelines.dataset import SYNTHETIC, InputRefused
 from pipelines.evaluation.cohort import all_truth, check_observed, read_cohort
 from pipelines.evaluation.truth import TRUTH, read_truth
 from tests.pipelines.evaluation.toy import course, stay, truth_of
@@ -74,3 +74,12 @@ def test_a_truth_of_other_stays_is_refused(cohort_folder: Path) -> None:
 
 def test_a_simulated_background_is_said_to_be_synthetic(cohort_folder: Path) -> None:
     assert read_cohort(cohort_folder).synthetic_background
+
+
+def test_a_real_background_with_one_made_up_result_is_a_real_background(cohort_folder: Path) -> None:
+    cohort = read_cohort(cohort_folder)
+    observed = cohort.dataset.observations
+    made_up = pl.when(pl.int_range(pl.len()).over("stay_id") == 0).then(pl.lit(SYNTHETIC))
+    cohort.dataset.observations = observed.with_columns(source=made_up)
+
+    assert not cohort.synthetic_background
