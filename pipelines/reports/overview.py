@@ -25,7 +25,7 @@ MOST_DATES = 62
 """Calendar days are shown when the whole replay spans no more: de-identified stays lie centuries apart."""
 WORST_FIRST = tuple(reversed(SEVERITIES))
 NOT_GIVEN = "not given"
-SYNTHETIC = "Synthetic data. No person stands behind any number here."
+SYNTHETIC = "Synthetic data: readings were made up, in part or all of them."
 PUMPS_ASSUMED = "Every patient is taken to have a pump (--pumps all). Rates say what alerts would cost if that were so."
 
 

@@ -110,11 +110,12 @@ def _who(course: StayCourse) -> str:
 
 def _overview(alerts: Sequence[Sequence[AlertRecord]], shown: Sequence[AlertRecord]) -> Iterator[Sequence[object]]:
     for number, (records, worst) in enumerate(zip(alerts, shown, strict=True), 1):
+        signs = min((one.onset_at for one in records if one.onset_at), default=None)
         ended = next((moment(one.at) for one in records if one.state == "resolved"), "open at the end")
         yield (
             Raw(f'<a href="#alert-{number}">{number}</a>'), words(worst.syndrome),
             Raw(f'<span class="badge">{escape(worst.severity)}</span>'), Raw(moment(records[0].at)),
-            Raw(moment(worst.onset_at) if worst.onset_at else "-"), Raw(ended), worst.headline,
+            Raw(moment(signs) if signs else "-"), Raw(ended), worst.headline,
         )  # fmt: skip
 
 

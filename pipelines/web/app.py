@@ -23,6 +23,7 @@ from pipelines.metrics import Metrics
 from pipelines.web import cds_hooks
 from pipelines.web.alert_html import DISCLAIMER, STYLE, alert_html
 from pipelines.web.board import Board
+from pipelines.web.events import Events
 
 REFRESH_SECONDS = 3
 
@@ -83,6 +84,7 @@ def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequen
     return Starlette(
         routes=[
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()),
+            Events(board, reasons).route(),
             *cds_hooks.routes(board, reasons),
         ],
         middleware=[

@@ -17,10 +17,13 @@ class Board:
         self._key = key
         self._latest: dict[str, AlertRecord] = {}
         self._lock = threading.Lock()
+        self.changes = 0
+        """Grows with every change, so that who has seen one number need not look again while it stands."""
 
     def take(self, records: Iterable[AlertRecord]) -> None:
         """Show records in the order they were published; a repeated or older record changes nothing."""
         with self._lock:
+            self.changes += 1
             for record in records:
                 shown = self._latest.get(record.alert_id)
                 if record.state == "resolved":
@@ -31,6 +34,7 @@ class Board:
     def forget(self, alert_ids: Iterable[str]) -> None:
         """Take alerts off that are another worker's now."""
         with self._lock:
+            self.changes += 1
             for alert_id in alert_ids:
                 self._latest.pop(alert_id, None)
 

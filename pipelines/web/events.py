@@ -1,0 +1,84 @@
+"""``GET /api/events``: the open alerts as server-sent events (WHATWG HTML, section 9.2).
+
+A client is told what is open and from then on what changed. It is told of states, not of a log: what changes while a
+slow reader reads is sent once, as it stands when it is ready again, so nothing is kept for it but one number an alert.
+
+    event: alert        id: <alert_id>:<sequence>, data: one element of /api/alerts
+    event: closed       data: {"alert_id"}; it was resolved, or another worker has it now
+    event: heartbeat    data: {"ready"}; every few seconds, so that silence means a broken path
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pipelines.web.board import Board
+
+LOOK_SECONDS = 0.2
+"""How long a change may wait."""
+
+HEARTBEAT_SECONDS = 5.0
+
+MOST_CLIENTS = 32
+"""Half of the connections that the server takes: scraping and health must not wait for boards."""
+
+FULL = {"error": f"events: {MOST_CLIENTS} clients are listening; expected fewer; ask /api/alerts, or try again later"}
+
+
+class Events:
+    """The route, and how many listen."""
+
+    def __init__(self, board: Board, reasons: Callable[[], Sequence[str]]) -> None:
+        self._board, self._reasons = board, reasons
+        self.clients = 0
+
+    def route(self) -> Route:
+        return Route("/api/events", self._listen, methods=["GET"])
+
+    async def _listen(self, _: Request) -> Response:
+        if self.clients >= MOST_CLIENTS:
+            return JSONResponse(FULL, status_code=503, headers={"retry-after": "10"})
+        return StreamingResponse(self._told(), media_type="text/event-stream")
+
+    async def _told(self) -> AsyncIterator[str]:
+        self.clients += 1
+        try:
+            known: dict[str, int] = {}
+            seen, beat = -1, float("-inf")
+            while True:
+                if self._board.changes != seen:
+                    seen = self._board.changes
+                    yield "".join(changed(known, self._board))
+                if time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                    beat = time.monotonic()
+                    yield _event("heartbeat", {"ready": not self._reasons()})
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            self.clients -= 1
+
+
+def changed(known: dict[str, int], board: Board) -> list[str]:
+    """What a client who knows ``known`` (alert id -> sequence) is told now; ``known`` is brought up to date."""
+    events = []
+    shown = {one["alert_id"]: one for one in board.as_json()}
+    for alert_id in [one for one in known if one not in shown]:
+        del known[alert_id]
+        events.append(_event("closed", {"alert_id": alert_id}))
+    for alert_id, alert in shown.items():
+        if known.get(alert_id) != alert["sequence"]:
+            known[alert_id] = alert["sequence"]
+            events.append(_event("alert", alert, f"{alert_id}:{alert['sequence']}"))
+    return events
+
+
+def _event(name: str, data: object, identity: str | None = None) -> str:
+    """JSON has no line breaks of its own, so the data of an event are always one line."""
+    lines = [f"event: {name}", *([f"id: {identity}"] if identity else []), f"data: {json.dumps(data)}"]
+    return "\n".join(lines) + "\n\n"
