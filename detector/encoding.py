@@ -20,7 +20,7 @@ from detector.errors import StateError
 from detector.events import EARLIEST, Acknowledgement, Observation
 from detector.forgetting import summarise
 from detector.hours import Hour
-from detector.patient import ContextFact, Memo, Patient, PumpFact, Stay, Told, Version
+from detector.patient import ContextFact, Left, Memo, Patient, PumpFact, Stay, Told, Version
 from detector.reading import Meta, Reading
 from detector.scoring import Score
 
@@ -69,6 +69,7 @@ class Head(Struct, frozen=True, array_like=True):
     score_due: int = NEVER
     scores: dict[str, tuple[int, Score]] = {}
     told: Told | None = None
+    left: tuple[Left, ...] = ()
 
 
 _PLAIN = (
@@ -76,6 +77,7 @@ _PLAIN = (
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
     "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores", "told",
+    "left",
 )  # fmt: skip
 
 

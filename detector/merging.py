@@ -19,7 +19,7 @@ from detector.episode import Episode
 from detector.errors import InputError, StateError
 from detector.events import Acknowledgement
 from detector.facts import add_context, add_pump, refresh_facts
-from detector.patient import MOST_STARTS, Memo, Patient
+from detector.patient import MOST_STARTS, STORE_WHOLE, Memo, Patient
 from detector.records import MergeOut
 from detector.stays import begin_anew, gain
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 MERGED = "merged"
 MOST_ABSORBED = 64
-STORE_WHOLE = 1 << 30
-"""A count of segments beyond any limit: the log does not say what happened, so the readings are stored whole."""
 
 
 class Handover(Struct, frozen=True, array_like=True):
@@ -71,7 +69,7 @@ def leaving(
         patient.merged_into, available_at, encode_head(patient), full(patient), patient.merged_at, path,
         answers,
     )  # fmt: skip
-    patient.series, patient.versions, patient.suspects = {}, {}, {}
+    patient.series, patient.versions, patient.suspects, patient.left = {}, {}, {}, ()
     patient.pump, patient.context, patient.running, patient.next_fact = [], [], {}, NEVER
     patient.memory, patient.memory_base = {}, {}
     patient.learned, patient.features = {}, {}

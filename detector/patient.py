@@ -14,6 +14,7 @@ from msgspec import Struct
 from detector.clock import HOUR, NEVER, minute_floor
 from detector.episode import Episode
 from detector.events import EARLIEST, Acknowledgement, Condition, Encounter, Observation
+from detector.reading import Reading
 from detector.rules.truth import Found
 from detector.scoring import Learned, Score
 from detector.verdict import NOTHING as NOTHING_SAID
@@ -23,6 +24,9 @@ from detector.windows import Series
 if TYPE_CHECKING:
     from detector.features import Kept
     from detector.steps import Step, Suspect
+
+STORE_WHOLE = 1 << 30
+"""A count of segments beyond any limit: the log does not say what happened, so the readings are stored whole."""
 
 MOST_STARTS = 4
 MOST_AHEAD = 32
@@ -124,6 +128,19 @@ class Version(NamedTuple):
         return self.rank, self.available_at, self.value, self.at, self.signal
 
 
+class Left(NamedTuple):
+    """A reading that an id said before, while it says something else since this instant. Another id may say the very
+    same in the same instant; then it is as if it had said so first.
+
+    ``was_kept``: the reading stood until then; ``is_marked``: the mark that keeps it out was set for it.
+    """
+
+    signal: str
+    reading: Reading
+    was_kept: bool
+    is_marked: bool
+
+
 class Patient:
     """State of one patient; times are milliseconds. A new one knows nothing."""
 
@@ -150,6 +167,7 @@ class Patient:
         "learn_due",
         "learned",
         "learned_at",
+        "left",
         "looked",
         "memory",
         "memory_base",
@@ -202,6 +220,7 @@ class Patient:
         self.next_fact = NEVER
         self.series: dict[str, Series] = {}
         self.versions: dict[str, Version] = {}
+        self.left: tuple[Left, ...] = ()
         self.unmatched: tuple[Observation, ...] = ()
         self.suspects: dict[str, tuple[int, float, int]] = {}
         self.ahead = (0, 0)
@@ -259,6 +278,7 @@ class Patient:
             while self.ahead[1] >= MOST_AHEAD:  # forget by halves: a clock may go wrong late in a long stay
                 self.ahead = (self.ahead[0] // 2, self.ahead[1] // 2)
             self.ahead_base = self.ahead
+            self.left = ()
             self.unmatched = ()
             self.told = Told(self.stay, self.silent_stay, self.closed)
             if self.stay is None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from detector.clean import RANKS, WITHDRAWN
 from detector.events import EARLIEST, Observation
-from detector.patient import Patient, Version
+from detector.patient import STORE_WHOLE, Left, Patient, Version
 from detector.reading import Reading
 from detector.windows import Series
 
 CORRECTED = RANKS["corrected"]
+MOST_LEFT = 8
+"""So many readings that ids left in one instant are remembered in it, so that a patient's head stays below 16 kB
+(DESIGN.md 1).
+"""
+
 NONE: frozenset[str] = frozenset()
 
 
@@ -151,9 +156,10 @@ def _put_version(patient: Patient, name: str, series: Series, reading: Reading) 
                 return "superseded", _claim(patient, name, series, reading)
             return "duplicate" if (version.rank, version.value) == (known.rank, known.value) else "superseded", NONE
         _take_out(patient, identity, known)
+    brought = _bring_back(patient, name, series, reading)
     if series.told_before(reading) or not series.insert(reading):
         _note(patient, identity, version)
-        joined = _join(patient, name, series, reading)
+        joined = brought | _join(patient, name, series, reading)
         if known is None:
             return "duplicate", joined
     else:
@@ -162,18 +168,51 @@ def _put_version(patient: Patient, name: str, series: Series, reading: Reading) 
     return ("accepted", frozenset({name})) if known is None else ("corrected", frozenset({name, known.signal}))
 
 
-def _claim(patient: Patient, name: str, series: Series, reading: Reading) -> frozenset[str]:
-    """An id said this once and says something else now: told without an id, it is the same observation and stays out."""
+def _claim(patient: Patient, name: str, series: Series, reading: Reading, *, stood: bool = False) -> frozenset[str]:
+    """An id said this once and says something else now: told without an id, it is the same observation and stays out.
+
+    ``stood``: it was the reading of the id until now. The answer is the signals that changed.
+    """
     k = series.twin(reading)
     if k is not None and series.ids[k] is not None:
         return NONE  # another id says it still
     content = _content(name, reading.effective_at, reading.value)
-    if content not in patient.versions:
+    is_marked = content not in patient.versions
+    if is_marked:
         _note(patient, content, Version(name, reading.at, 0.0, CORRECTED, EARLIEST))
+    left = Left(name, reading if k is None else series.reading(k), stood or k is not None, is_marked)
+    patient.left = tuple(sorted((*patient.left, left), key=_left_order)[-MOST_LEFT:])
     if k is None:
         return NONE
     _drop(patient, name, series, k)
     return frozenset({name})
+
+
+def _bring_back(patient: Patient, name: str, series: Series, reading: Reading) -> frozenset[str]:
+    """An id says what another has left in this very instant: that stands again, for this one to join, and is not kept
+    out, as if this id had spoken first. The answer is the signals that changed.
+    """
+    for left in patient.left:
+        there = left.reading
+        if (left.signal, there.effective_at, there.value, there.meta.site) != (
+            name, reading.effective_at, reading.value, reading.meta.site,
+        ):  # fmt: skip
+            continue
+        patient.left = tuple(other for other in patient.left if other is not left)
+        content = _content(name, there.effective_at, there.value)
+        if left.is_marked and content in patient.versions and patient.versions[content].available_at == EARLIEST:
+            del patient.versions[content]
+            patient.saved_segments = STORE_WHOLE  # the log cannot say that a version went
+        if left.was_kept and series.insert(there._replace(observation_id=None)):
+            patient.unsaved.append(("r", name, *there._replace(observation_id=None)))
+            return frozenset({name})
+        return NONE
+    return NONE
+
+
+def _left_order(left: Left) -> tuple[object, ...]:
+    there = left.reading
+    return left.signal, there.effective_at, there.value, there.meta.site or "", there.available_at
 
 
 def _join(patient: Patient, name: str, series: Series, reading: Reading) -> frozenset[str]:
@@ -257,7 +296,7 @@ def _take_out(patient: Patient, identity: str, known: Version) -> None:
             reading = series.reading(k)
             _drop(patient, known.signal, series, k)
             if twin is None:
-                _claim(patient, known.signal, series, reading)
+                _claim(patient, known.signal, series, reading, stood=True)
             else:
                 stands = reading._replace(observation_id=twin)
                 series.insert(stands)

@@ -54,7 +54,7 @@ def alike(plan: Plan, before: list[Event], *instant: Event) -> Patient:
     pictures = [after(plan, *before, *order) for order in permutations(instant)]
     states = [{**state_of(one), "unmatched": ()} for one in pictures]
     for state in states:
-        for halfway in ("looked", "verdicts", "acks", "corrected", "episodes", "base"):
+        for halfway in ("looked", "verdicts", "acks", "corrected", "episodes", "base", "left"):
             state.pop(halfway)
     assert [states[0]] * len(states) == states
     return pictures[0]

@@ -155,3 +155,28 @@ def test_equal_values_charted_for_two_times_stand_in_one_order(plan: Plan, first
     run(plan, ward, [ADMITTED, both[first], both[1 - first]])
 
     assert [ZERO, ZERO + HOUR] == list(ward.patients[PATIENT].series["ck"].effective)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+@pytest.mark.parametrize("restart", [True, False])
+def test_what_one_id_leaves_and_another_says_in_one_instant_ends_alike_in_either_order(
+    plan: Plan, order: tuple[int, ...], restart: bool
+) -> None:
+    """The reading counts from when it was first known, keeps its flags, and no mark keeps it out."""
+    first = ck(6000, told=1, observation_id="a", flags=("hemolyzed",))
+    instant = [ck(200, told=10, observation_id="a"), ck(6000, told=10, observation_id="b")]
+    ward = Ward(plan)
+    run(plan, ward, [ADMITTED, first, instant[order[0]]])
+    if restart:
+        changes = snapshot.changes(ward.patients[PATIENT])
+        assert changes.segment is not None
+        ward = Ward(plan)
+        ward.adopt(snapshot.load(plan, changes.head, [changes.segment]))
+    run(plan, ward, [instant[order[1]]])
+    patient = ward.patients[PATIENT]
+    series = patient.series["ck"]
+
+    assert [(200.0, "a"), (6000.0, "b")] == list(zip(series.value, series.ids, strict=True))
+    assert ZERO + MINUTE == series.available[1]
+    assert ("hemolyzed",) == series.meta[1].flags
+    assert {"a", "b"} == set(patient.versions)
