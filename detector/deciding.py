@@ -102,7 +102,7 @@ class Deciding:
 
     @staticmethod
     def _show(patient: Patient, step: Step) -> None:
-        patient.shown = step
+        patient.shown, patient.points = step, step.points
         if step.stay is not None:
             step.scores = of_stay(patient.scores, step.stay.opened_at)
 

@@ -70,6 +70,7 @@ class Head(Struct, frozen=True, array_like=True):
     scores: dict[str, tuple[int, Score]] = {}
     told: Told | None = None
     left: tuple[Left, ...] = ()
+    points: tuple[tuple[str, int], ...] = ()
 
 
 _PLAIN = (
@@ -77,7 +78,7 @@ _PLAIN = (
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
     "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores", "told",
-    "left",
+    "left", "points",
 )  # fmt: skip
 
 

@@ -177,6 +177,7 @@ class Patient:
         "next_fact",
         "next_hour",
         "now",
+        "points",
         "patient_id",
         "prompted",
         "pump",
@@ -248,6 +249,8 @@ class Patient:
         self.corrected: frozenset[str] = frozenset()
         self.ended: str | None = None
         self.shown: Step | None = None
+        self.points: tuple[tuple[str, int], ...] = ()
+        """Of the step that is shown: they are what was known then, also after a restart."""
         self.prompted: tuple[str, int] | None = None
         self.timer = NEVER
         self.scores: dict[str, tuple[int, Score]] = {}

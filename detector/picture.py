@@ -179,6 +179,7 @@ class Picture:
         patient.memory = memory
         patient.looked = self._looked(patient, view, patient.stay)
         patient.shown = self._step(patient, view, set(), None, ())
+        patient.shown.points = patient.points
 
     def _looked(self, patient: Patient, view: View, stay: Stay) -> tuple[str, tuple[Suspect, ...], bool]:
         """What is decided on beside the answers; the patient's next due time takes in all there is to wait for."""

@@ -161,16 +161,20 @@ def test_an_answer_without_a_stay_is_counted(plan: Plan) -> None:
     assert 1 == ledger.counts["events_ignored_total", "acknowledgement", "no_such_alert"]
 
 
-def test_a_patient_loaded_again_writes_the_very_same_reminder(plan: Plan) -> None:
-    """The points of a differential are part of the record, though no event came since the patient was loaded."""
+@pytest.mark.parametrize("points", [[], [seen(0.1, "gcs", 13)]], ids=["known to the answers", "come since"])
+def test_a_patient_loaded_again_writes_the_very_same_reminder(plan: Plan, points: list[Event]) -> None:
+    """The points of a differential are part of the record, though no event came since the patient was loaded, and are
+    those of its last answers: a GCS of 13 after 15 is points and changes no answer.
+    """
     live = Ward(plan)
-    told = [note("dopamine_blocker", 0, told=0), seen(0, "ck", 9000), seen(0, "temp", 39.9), seen(0, "hr", 140)]
+    told = [note("dopamine_blocker", 0, told=0), seen(0, "ck", 9000), seen(0, "temp", 39.9), seen(0, "hr", 140),
+            seen(0, "gcs", 15)]  # fmt: skip
     alert_id = run(plan, live, [ADMITTED, PUMP, *told]).records[0].alert_id
     snooze = Acknowledgement(
         patient_id=PATIENT, alert_id=alert_id, action="snooze", reason="other", by="me", at=ZERO + MINUTE,
         available_at=ZERO + MINUTE, until=ZERO + 10 * MINUTE,
     )  # fmt: skip
-    run(plan, live, [snooze])
+    run(plan, live, [snooze, *points])
     patient = live.patients[PATIENT]
     again = Ward(plan, live.ticked_at)
     again.adopt(snapshot.load(plan, encode_head(patient), [full(patient)]))
