@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 
 import numpy as np
 import polars as pl
 
 from detector.catalogue.signals import Catalogue
-from detector.clock import HOUR, from_datetime
+from detector.clock import HOUR
 from detector.records import SEVERITIES as ALERT_SEVERITIES
 from detector.records import AlertRecord, Evidence
 from detector.writing import NEWEST
+from pipelines.drawing.page import words
 from pipelines.drawing.stay_chart import Chart, Course, Mark, Point, Step, Track, hour_labels, stay_chart
 from pipelines.evaluation.counting import ASKS, Fired, Hits
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Ints, Mask, Stays
+from pipelines.formats.times import parse_time
 
 SIGNALS = ("temp", "hr", "sbp", "ck", "plt", "creat")
 EVENTS = (("interrupted_at", "interrupted"), ("first_visible_at", "first visible sign"),
@@ -50,7 +51,7 @@ def choose(stays: Stays, warnings: Fired, found: Hits, *, seed: int, each: int =
         for outcome, among in (("missed", mask & ~hit), ("found", mask & hit)):
             rows = np.sort(rng.permutation(np.flatnonzero(among))[:each])
             chosen += [
-                Chosen(int(row), f"{_words(severity)} course, {outcome}, {number}", outcome)
+                Chosen(int(row), f"{words(severity)} course, {outcome}, {number}", outcome)
                 for number, row in enumerate(rows, 1)
             ]
     per_stay = np.bincount(warnings.stay, minlength=len(stays))
@@ -75,7 +76,7 @@ def timeline(
     mine = [one for one in records if one.stay_id == truth["stay_id"]]
     asked = [one for one in mine if one.state in ASKS and one.severity in SHOWN]
     facts = ", ".join(
-        [_words(truth["kind"]), *([_words(truth["severity"])] if truth["severity"] else []),
+        [words(truth["kind"]), *([words(truth["severity"])] if truth["severity"] else []),
          "with tone" if truth["with_tone"] else "without tone", str(truth["data_set"] or "data set not given")]
     )  # fmt: skip
     return (
@@ -110,12 +111,12 @@ def _chart(
     return Chart(
         one.label, start, end, hour_labels(start, end, origin, lambda at: (f"{(at - origin) / HOUR:+g} h",)), tracks,
         courses=[
-            Course(_words(those[0].syndrome), [Step(_ms(each.at), each.severity, each.state, each.state in ASKS) for each in those])
+            Course(words(those[0].syndrome), [Step(parse_time(each.at), each.severity, each.state, each.state in ASKS) for each in those])
             for those in alerts.values()
         ],
         marks=[Mark(at, name) for column, name in EVENTS if (at := truth[column]) is not None],
         cited={
-            (line.signal, _ms(line.effective_at), line.value)
+            (line.signal, parse_time(line.effective_at), line.value)
             for record in mine for line in record.evidence if line.value is not None and line.rule != NEWEST
         },
     )  # fmt: skip
@@ -149,12 +150,4 @@ def _worst(per_stay: Ints, among: Mask) -> list[int]:
 
 
 def _hours(at: str, origin: int) -> float:
-    return (_ms(at) - origin) / HOUR
-
-
-def _ms(at: str) -> int:
-    return from_datetime(datetime.fromisoformat(at))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return (parse_time(at) - origin) / HOUR

@@ -140,7 +140,8 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
     ))  # fmt: skip
     if work.redriven:
         append(connection, [("redriven", {"partition": work.partition, "dead_letters": len(work.redriven)})], stored_at)
-    append(connection, work.audit, stored_at)
+    if work.audit:  # most polls have none, and the end of the chain need not be looked up for them
+        append(connection, work.audit, stored_at)
     if work.drift is not None:
         connection.execute(drift.delete().where(drift.c.partition == work.partition))
         _execute(connection, drift.insert(), (

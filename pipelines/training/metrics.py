@@ -60,18 +60,21 @@ def ablation(
     """
     withdrawal, joint = whole
     names = withdrawal.columns
+    examples, calibration = with_joint(examples, joint), with_joint(calibration, joint)
+    hidden = without_tone(calibration, written["tone"])
     rows = []
     for configuration, columns in {
         "score": names,
         "without personal": tuple(name for name in names if not name.startswith(PERSONAL)),
         "with joint": (*names, JOINT),
     }.items():
-        learned_from, asked = with_joint(examples, joint), with_joint(calibration, joint)
-        fitted = withdrawal if columns == names else fit(learned_from, asked, columns, written, seed=seed, told=told)[0]
+        fitted = (
+            withdrawal if columns == names else fit(examples, calibration, columns, written, seed=seed, told=told)[0]
+        )
         rows.append({
             "configuration": configuration,
-            "charted": at_each_budget(fitted, asked, people),
-            "not_charted": at_each_budget(fitted, without_tone(asked, written["tone"]), people),
+            "charted": at_each_budget(fitted, calibration, people),
+            "not_charted": at_each_budget(fitted, hidden, people),
         })  # fmt: skip
     return rows
 

@@ -23,20 +23,19 @@ class Board:
     def take(self, records: Iterable[AlertRecord]) -> None:
         """Show records in the order they were published; a repeated or older record changes nothing."""
         with self._lock:
-            self.changes += 1
             for record in records:
                 shown = self._latest.get(record.alert_id)
                 if record.state == "resolved":
-                    self._latest.pop(record.alert_id, None)
+                    self.changes += self._latest.pop(record.alert_id, None) is not None
                 elif shown is None or shown.sequence < record.sequence:
                     self._latest[record.alert_id] = record
+                    self.changes += 1
 
     def forget(self, alert_ids: Iterable[str]) -> None:
         """Take alerts off that are another worker's now."""
         with self._lock:
-            self.changes += 1
             for alert_id in alert_ids:
-                self._latest.pop(alert_id, None)
+                self.changes += self._latest.pop(alert_id, None) is not None
 
     def alerts(self) -> list[tuple[str, AlertRecord]]:
         """(pseudonym of the stay, record), the most severe first, then the newest."""

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from pipelines.web.board import Board
 
@@ -37,6 +39,7 @@ class Events:
 
     def __init__(self, board: Board, reasons: Callable[[], Sequence[str]]) -> None:
         self._board, self._reasons = board, reasons
+        self._shown: tuple[int, dict[str, Any]] = (-1, {})
         self.clients = 0
 
     def route(self) -> Route:
@@ -45,29 +48,51 @@ class Events:
     async def _listen(self, _: Request) -> Response:
         if self.clients >= MOST_CLIENTS:
             return JSONResponse(FULL, status_code=503, headers={"retry-after": "10"})
-        return StreamingResponse(self._told(), media_type="text/event-stream")
+        self.clients += 1  # nothing is awaited between this and the answer, so no two clients take one place
+        return _Stream(self._told(), self._left)
+
+    def _left(self) -> None:
+        self.clients -= 1
 
     async def _told(self) -> AsyncIterator[str]:
-        self.clients += 1
+        known: dict[str, int] = {}
+        seen, beat = -1, float("-inf")
+        while True:
+            if self._board.changes != seen:
+                seen, shown = self._now()
+                yield "".join(changed(known, shown))
+            if time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                yield _event("heartbeat", {"ready": not self._reasons()})
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _now(self) -> tuple[int, dict[str, Any]]:
+        """The alerts by id, made once for all clients, and the change since which they stand so."""
+        changes = self._board.changes  # read before the alerts: what comes between is looked at once more
+        if self._shown[0] != changes:
+            self._shown = changes, {one["alert_id"]: one for one in self._board.as_json()}
+        return self._shown
+
+
+class _Stream(StreamingResponse):
+    """Says when it ends, however it does."""
+
+    def __init__(self, told: AsyncIterator[str], left: Callable[[], None]) -> None:
+        super().__init__(told, media_type="text/event-stream")
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            known: dict[str, int] = {}
-            seen, beat = -1, float("-inf")
-            while True:
-                if self._board.changes != seen:
-                    seen = self._board.changes
-                    yield "".join(changed(known, self._board))
-                if time.monotonic() - beat >= HEARTBEAT_SECONDS:
-                    beat = time.monotonic()
-                    yield _event("heartbeat", {"ready": not self._reasons()})
-                await asyncio.sleep(LOOK_SECONDS)
+            await super().__call__(scope, receive, send)
         finally:
-            self.clients -= 1
+            self._left()
 
 
-def changed(known: dict[str, int], board: Board) -> list[str]:
-    """What a client who knows ``known`` (alert id -> sequence) is told now; ``known`` is brought up to date."""
+def changed(known: dict[str, int], shown: Mapping[str, Any]) -> list[str]:
+    """What a client who knows ``known`` (alert id -> sequence) is told when the alerts ``shown`` (by id, as in
+    ``/api/alerts``) are open; ``known`` is brought up to date.
+    """
     events = []
-    shown = {one["alert_id"]: one for one in board.as_json()}
     for alert_id in [one for one in known if one not in shown]:
         del known[alert_id]
         events.append(_event("closed", {"alert_id": alert_id}))

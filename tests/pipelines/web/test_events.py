@@ -98,15 +98,29 @@ def test_a_heart_beats_while_nothing_happens(url: str, monkeypatch: pytest.Monke
 
 
 def test_a_slow_reader_is_told_once_how_it_stands_now(board: Board) -> None:
+    def shown() -> dict[str, Any]:
+        return {one["alert_id"]: one for one in board.as_json()}
+
     known: dict[str, int] = {}
-    changed(known, board)
+    changed(known, shown())
 
     board.take([record(sequence=n) for n in range(2, 50)])
     board.take([record(alert_id=OTHER), record(alert_id=OTHER, sequence=2, state="resolved")])
 
-    assert 1 == len(changed(known, board))
+    assert 1 == len(changed(known, shown()))
     assert {"a" * 32: 49} == known
-    assert [] == changed(known, board)
+    assert [] == changed(known, shown())
+
+
+def test_a_commit_that_changes_no_open_alert_is_no_change(board: Board) -> None:
+    before = board.changes
+
+    board.take([])
+    board.take([record()])
+    board.take([record(alert_id=OTHER, state="resolved")])
+    board.forget([OTHER])
+
+    assert before == board.changes
 
 
 def test_one_client_too_many_is_refused_and_the_place_of_one_that_left_is_free(
