@@ -23,9 +23,11 @@ from pipelines.reports.alerted import alerted_stays, at_its_worst
 from pipelines.reports.course import course_of
 from pipelines.reports.overview import _by_day
 from pipelines.reports.report import report
+from pipelines.reports.stay_page import _overview
 from pipelines.results import summarise
 from pipelines.settings import Settings
 from pipelines.simulate import Bed, events
+from pipelines.web.alert_html import moment
 
 PLAN = load_plan(Settings())
 T0 = from_datetime(START)
@@ -155,6 +157,17 @@ def test_the_record_that_is_read_first_is_the_one_with_the_most_evidence(outcome
 
     assert "critical" == chosen.severity
     assert {"ck", "plt", "alt"} <= {line.signal for line in chosen.evidence}
+
+
+def test_the_signs_of_an_alert_begin_with_its_first_and_never_after_it_opened(outcome: Outcome) -> None:
+    """The onset of a later record is that of what still stood then."""
+    opened = next(one for one in outcome.records if one.onset_at)
+    later = msgspec.structs.replace(opened, sequence=2, onset_at="2090-01-01T00:00:00.000Z")
+    [row] = _overview([[opened, later]], [later])
+
+    assert opened.onset_at is not None
+    assert moment(opened.onset_at) in map(str, row)
+    assert moment(later.onset_at) not in map(str, row)
 
 
 def test_information_carries_no_dose(published: str) -> None:
