@@ -17,12 +17,12 @@ from detector.catalogue.signals import Catalogue
 from detector.clock import HOUR
 from detector.records import SEVERITIES as ALERT_SEVERITIES
 from detector.records import AlertRecord, Evidence
-from detector.writing import NEWEST
 from pipelines.drawing.page import words
 from pipelines.drawing.stay_chart import Chart, Course, Mark, Point, Step, Track, hour_labels, stay_chart
 from pipelines.evaluation.counting import ASKS, Fired, Hits
 from pipelines.evaluation.truth import NO_TIME, SEVERITIES, Ints, Mask, Stays
 from pipelines.formats.times import parse_time
+from pipelines.reports.alerted import cited_readings
 
 SIGNALS = ("temp", "hr", "sbp", "ck", "plt", "creat")
 EVENTS = (("interrupted_at", "interrupted"), ("first_visible_at", "first visible sign"),
@@ -115,10 +115,7 @@ def _chart(
             for those in alerts.values()
         ],
         marks=[Mark(at, name) for column, name in EVENTS if (at := truth[column]) is not None],
-        cited={
-            (line.signal, parse_time(line.effective_at), line.value)
-            for record in mine for line in record.evidence if line.value is not None and line.rule != NEWEST
-        },
+        cited=cited_readings(mine),
     )  # fmt: skip
 
 

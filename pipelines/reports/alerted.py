@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from detector.records import SEVERITIES, AlertRecord
 from detector.writing import NEWEST
+from pipelines.formats.times import parse_time
 from pipelines.pseudonym import pseudonym
 
 
@@ -46,6 +47,14 @@ def alerted_stays(records: Iterable[AlertRecord], key: bytes) -> list[Alerted]:
             stay = stays[whose] = Alerted(*whose, pseudonym(key, *whose))
         stay.records.append(record)
     return sorted(stays.values(), key=lambda one: (-SEVERITIES[one.worst.severity], one.worst.at, one.name))
+
+
+def cited_readings(records: Iterable[AlertRecord]) -> set[tuple[str, int, float]]:
+    """(signal, effective_at in ms UTC, value) of every reading that a rule cites in them."""
+    return {
+        (line.signal, parse_time(line.effective_at), line.value)
+        for record in records for line in record.evidence if line.value is not None and line.rule != NEWEST
+    }  # fmt: skip
 
 
 def at_its_worst(records: Sequence[AlertRecord]) -> AlertRecord:

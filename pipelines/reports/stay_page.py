@@ -29,7 +29,7 @@ from pipelines.drawing.stay_chart import (
     stay_chart,
 )
 from pipelines.formats.times import parse_time
-from pipelines.reports.alerted import Alerted, at_its_worst
+from pipelines.reports.alerted import Alerted, at_its_worst, cited_readings
 from pipelines.reports.course import StayCourse
 from pipelines.results import COUNTED_STATES
 from pipelines.web.alert_html import DISCLAIMER, alert_html, listed, moment
@@ -52,10 +52,7 @@ def stay_page(
     alerts = stay.alerts()
     name = stay.stay_id or "not given"
     shown = [at_its_worst(records) for records in alerts]
-    cited = {
-        (line.signal, parse_time(line.effective_at), line.value)
-        for record in stay.records for line in record.evidence if line.value is not None and line.rule != NEWEST
-    }  # fmt: skip
+    cited = cited_readings(stay.records)
     articles = "".join(
         f'<section id="alert-{number}"><h2>Alert {number}: {escape(words(record.syndrome))}</h2>'
         f"<p>As it stood at {moment(record.at)}, with the most evidence at its most severe.</p>"
