@@ -34,6 +34,7 @@ from pipelines.formats import REMARKS, reasons
 from pipelines.pseudonym import pseudonym
 from pipelines.settings import Settings
 from pipelines.store import OUTGOING
+from pipelines.web.cds_token import REASONS as CDS_REFUSED
 
 OTHER = "other"
 SYNDROMES: tuple[str, ...] = get_args(Syndrome)
@@ -176,6 +177,9 @@ class Metrics:
         self._refused = self._counter(
             "publish_refused", "Records kept aside, because the broker will never take them.", topic=(*OUTGOING, OTHER)
         )
+        self._cds_refused = self._counter(
+            "cds_requests_refused", "CDS Hooks requests whose sender may not ask.", reason=tuple(CDS_REFUSED)
+        )
         self._delays = self._histogram(
             "observation_delay_seconds", "From measurement to record.", DELAYS, signal=signals
         )
@@ -285,6 +289,10 @@ class Metrics:
     def publish_refused(self, topic: str) -> None:
         """``topic`` is a role."""
         self._refused[topic,].inc()
+
+    def cds_refused(self, reason: str) -> None:
+        """``reason`` is a word of ``pipelines.web.cds_token.REASONS``."""
+        self._cds_refused[reason,].inc()
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         self._lag.labels(self._topics.get(topic, OTHER), str(partition)).set(records)

@@ -27,6 +27,7 @@ from pipelines.sources.kafka import KafkaSource
 from pipelines.store import Store
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
+from pipelines.web.cds_token import Guard
 from pipelines.web.server import WebServer, allowed_hosts
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ def running(
             reference=_reference(settings, plan),
         )
         app = build_app(
-            metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice
-        )
+            metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice,
+            cds=Guard(settings.cds_hooks, metrics.cds_refused),
+        )  # fmt: skip
         if settings.http.host in EVERY_ADDRESS and not settings.http.hosts:
             log.warning(
                 "http_hosts_empty effect='others than loopback are answered 400' mend='list names in http.hosts'"

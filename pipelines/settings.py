@@ -197,6 +197,28 @@ class Http(_Section):
     hosts: list[HostName] = Field(default=[], max_length=100)
 
 
+class CdsClient(_Section):
+    issuer: Name
+    jwks_file: FileName
+    tenants: list[Name] = Field(default=[], max_length=1_000)
+
+
+class CdsHooks(_Section):
+    url: (
+        Annotated[str, _like(r"https?://[^/?#\s]+(/[^?#\s]*[^/?#\s])?", "http(s)://host without a / at its end")] | None
+    ) = None
+    clients: list[CdsClient] = Field(default=[], max_length=20)
+
+    @field_validator("clients")
+    @classmethod
+    def _apart(cls, clients: list[CdsClient], info: ValidationInfo) -> list[CdsClient]:
+        if clients and info.data.get("url") is None:
+            raise ValueError("expected cds_hooks.url as well: the address that tokens are made for (aud)")
+        if len({client.issuer for client in clients}) < len(clients):
+            raise ValueError("expected each issuer once")
+        return clients
+
+
 class Poll(_Section):
     max_records: int = Field(default=500, ge=1, le=100_000)
     timeout_ms: int = Field(default=500, ge=1, le=2_000)
@@ -278,6 +300,7 @@ class Settings(_Section):
     poll: Poll = Poll()
     store: Store = Store()
     http: Http = Http()
+    cds_hooks: CdsHooks = CdsHooks()
     wards: list[Name] = Field(default=[], max_length=200)
     pump_register: Literal["complete", "partial"] = "partial"
     identity_key_file: FileName | None = None

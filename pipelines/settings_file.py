@@ -107,6 +107,14 @@ def _files(settings: Settings) -> Iterator[str]:
                 read_secret(file, where)
             except ConfigError as error:
                 yield from error.problems
+    if settings.cds_hooks.clients:
+        from pipelines.web.cds_token import KeyFile
+
+        for number, client in enumerate(settings.cds_hooks.clients):
+            try:
+                KeyFile(client.jwks_file, f"$.cds_hooks.clients[{number}].jwks_file")
+            except ConfigError as error:
+                yield from error.problems
     try:
         settings.identity_key()
     except ConfigError as error:

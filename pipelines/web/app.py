@@ -20,9 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.records import SEVERITIES
 from pipelines.metrics import Metrics
+from pipelines.settings import CdsHooks
 from pipelines.web import cds_hooks
 from pipelines.web.alert_html import DISCLAIMER, STYLE, alert_html
 from pipelines.web.board import Board
+from pipelines.web.cds_token import Guard
 from pipelines.web.events import Events
 
 REFRESH_SECONDS = 3
@@ -43,8 +45,18 @@ _HEADERS = {
 }
 
 
-def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequence[str], notice: str = "") -> Starlette:
-    """The application. ``hosts`` are the names it answers to; ``notice`` stands on top of the page."""
+def build_app(
+    metrics: Metrics,
+    board: Board,
+    reasons: Reasons,
+    *,
+    hosts: Sequence[str],
+    notice: str = "",
+    cds: Guard | None = None,
+) -> Starlette:
+    """The application. ``hosts`` are the names it answers to; ``notice`` stands on top of the page; ``cds`` says who may
+    use CDS Hooks (None = this machine).
+    """
 
     def page(_: Request) -> Response:
         return HTMLResponse(_page(board, reasons(), notice))
@@ -85,7 +97,7 @@ def build_app(metrics: Metrics, board: Board, reasons: Reasons, *, hosts: Sequen
         routes=[
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()),
             Events(board, reasons).route(),
-            *cds_hooks.routes(board, reasons),
+            *cds_hooks.routes(board, reasons, cds or Guard(CdsHooks())),
         ],
         middleware=[
             Middleware(_SafeHeaders),

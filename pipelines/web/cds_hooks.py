@@ -21,6 +21,7 @@ from detector.records import AlertRecord, Evidence
 from pipelines.exports import told
 from pipelines.web.alert_html import DISCLAIMER
 from pipelines.web.board import Board
+from pipelines.web.cds_token import Guard
 
 SERVICE: Final = "itb-withdrawal"
 HOOK: Final = "patient-view"
@@ -54,13 +55,15 @@ class _Request(Struct):
 _REQUESTS: Final = msgspec.json.Decoder(_Request)
 
 
-def routes(board: Board, reasons: Callable[[], Sequence[str]]) -> list[Route]:
+def routes(board: Board, reasons: Callable[[], Sequence[str]], guard: Guard) -> list[Route]:
     """Discovery and the service. ``reasons`` are why we are not ready; empty = we are."""
 
-    def discovery(_: Request) -> Response:
-        return JSONResponse(DISCOVERY)
+    async def discovery(request: Request) -> Response:
+        return guard.refusal(request) or JSONResponse(DISCOVERY)
 
     async def service(request: Request) -> Response:
+        if (refusal := guard.refusal(request)) is not None:
+            return refusal
         body = await _body(request)
         if body is None:
             return _refused(413, f"expected at most {MOST_BYTES} bytes")

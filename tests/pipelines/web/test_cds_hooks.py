@@ -6,6 +6,7 @@ import uuid
 import pytest
 from starlette.testclient import TestClient
 
+from detector.plan import Plan
 from pipelines.metrics import Metrics
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
@@ -36,11 +37,16 @@ def missing() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return load_plan(SETTINGS)
+
+
 @pytest.fixture
-def client(board: Board, missing: list[str]) -> TestClient:
-    metrics = Metrics(load_plan(SETTINGS), SETTINGS)
+def client(plan: Plan, board: Board, missing: list[str]) -> TestClient:
+    metrics = Metrics(plan, SETTINGS)
     app = build_app(metrics, board, lambda: missing, hosts=allowed_hosts("127.0.0.1"))
-    return TestClient(app, base_url="http://127.0.0.1:8480")
+    return TestClient(app, base_url="http://127.0.0.1:8480", client=("127.0.0.1", 50_000))
 
 
 def asked(patient_id: str, **more: object) -> dict[str, object]:
