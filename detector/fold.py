@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from detector import stays, versions
 from detector.clean import QUARANTINED, RANKS, WITHDRAWN, Refused, clean, name_of
-from detector.events import Context, Encounter, Observation, Position, Pump
+from detector.events import Context, Encounter, Observation, Pump
 from detector.facts import add_context, add_pump, context_fact, pump_fact, refresh_facts
 from detector.forgetting import kept_since
 from detector.ledger import Ledger
@@ -44,15 +44,15 @@ class Fold:
         changed = STAY if patient.merged_into is None and stays.seen(patient, event) else NOTHING
         named = name_of(self.catalogue, event)
         if named is None:
-            return self._refuse("unknown_code", None, event.position) | changed
+            return self._refuse("unknown_code", None, event) | changed
         signal = self.catalogue.signals[named.signal]
         if patient.now - min(event.effective_at, event.available_at) > signal.late_limit:
             repairs = RANKS[event.status] >= versions.CORRECTED and versions.is_kept(patient, signal.name, event)
             if not repairs:  # what is known to be wrong goes as long as it is kept
                 self.ledger.add("late_observations_total", signal.name)
-                return self._refuse("late", signal.name, event.position) | changed
+                return self._refuse("late", signal.name, event) | changed
         if self._is_future(patient, event):
-            return self._refuse("future", signal.name, event.position) | changed
+            return self._refuse("future", signal.name, event) | changed
         if RANKS[event.status] == WITHDRAWN:
             return self._withdraw(patient, event, signal.name) | changed
         weight = patient.stay.weight_kg if patient.stay is not None else None
@@ -65,13 +65,13 @@ class Fold:
             gone = versions.retract(patient, signal.name, event)
             if cleaned.reason == "needs_weight":  # it may yet be told in this instant
                 patient.unmatched = (*patient.unmatched, event)[-MOST_UNMATCHED:]
-            self._refuse(cleaned.reason, cleaned.signal, event.position)
+            self._refuse(cleaned.reason, cleaned.signal, event)
             return changed | ({gone, "corrected"} if gone is not None else NOTHING)
         name, reading = cleaned
         if reading.at < kept_since(self.catalogue, patient, name):  # its id is known; its new time is long over
             gone = versions.retract(patient, name, event)
             self.ledger.add("late_observations_total", name)
-            self._refuse("late", name, event.position)
+            self._refuse("late", name, event)
             return changed | ({gone, "corrected"} if gone is not None else NOTHING)
         outcome, moved = versions.put(patient, name, self.series(patient, name), reading)
         if outcome == "ambiguous_correction":
@@ -126,9 +126,11 @@ class Fold:
         """Whether most observations look like the future: then it is our clock."""
         return ahead[1] >= LOOKS_AHEAD and 2 * ahead[0] > ahead[1]
 
-    def _refuse(self, reason: str, signal: str | None, position: Position | None) -> frozenset[str]:
+    def _refuse(self, reason: str, signal: str | None, event: Observation) -> frozenset[str]:
         self.ledger.add("observations_total", signal or "unknown", reason)
-        self.rejected.append(Rejected(reason, signal, position, quarantined=reason in QUARANTINED))
+        self.rejected.append(
+            Rejected(reason, signal, event.position, reason in QUARANTINED, code=event.code, unit=event.unit)
+        )
         return NOTHING
 
     def _is_future(self, patient: Patient, event: Observation) -> bool:
@@ -140,7 +142,7 @@ class Fold:
     def _unmatched(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
         """A repair that found nothing to repair; its original may yet come in this very instant."""
         patient.unmatched = (*patient.unmatched, event)[-MOST_UNMATCHED:]
-        return self._refuse("ambiguous_correction", name, event.position)
+        return self._refuse("ambiguous_correction", name, event)
 
     def _repaired(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
         """What repairs that came earlier in this instant do to the reading that came now."""

@@ -102,13 +102,16 @@ class AlertRecord(Struct, frozen=True, kw_only=True, tag="alert", tag_field="typ
 
 class Rejected(Struct, frozen=True):
     """An event the core could not use. ``quarantined`` = its original bytes are worth keeping, because a mended
-    configuration could read them (an unknown unit, a value only plausible in another one).
+    configuration could read them (an unknown unit, a value only plausible in another one). ``code`` and ``unit`` are those
+    of an observation as it wrote them; a unit is None where it had none.
     """
 
     reason: str
     signal: str | None
     position: Position | None
     quarantined: bool = False
+    code: str = ""
+    unit: str | None = None
 
 
 class MergeOut(Struct, frozen=True):

@@ -17,6 +17,7 @@ from pipelines.formats.times import parse_time
 from pipelines.merges import handed_over
 from pipelines.sources import RawRecord
 from pipelines.store import Outgoing, Work
+from pipelines.store.spellings import spellings
 from pipelines.technical import is_ours
 
 
@@ -60,6 +61,7 @@ def to_store(decided: Decided, ward: Ward, exports: Mapping[str, Export], *, han
             Outgoing("merges", one.into.encode(), canonical.encode(handed_over(one)), one.available_at)
             for one in batch.merges
         ]
+    work.unmapped += spellings(batch.rejected)
     kept = {Position(letter.topic, letter.partition, letter.offset) for letter in work.deadletters}
     for one in batch.rejected:
         if one.quarantined and one.position is not None and one.position in decided.came and one.position not in kept:

@@ -55,7 +55,10 @@ from pipelines.store.tables import (
     shadow_patients,
     shadow_runs,
     shadow_segments,
+    unmapped,
 )
+from pipelines.store.spellings import Unmapped
+from pipelines.store.spellings import read as read_unmapped
 from pipelines.store.writing import copy_champion, move, write, write_shadow
 from pipelines.ticks import wall_ms
 
@@ -352,6 +355,12 @@ class Store:
         with self._transaction() as connection:
             for row in connection.execute(query):
                 yield DeadLetter(*(getattr(row, name) for name in DeadLetter._fields))
+
+    def unmapped(self) -> list[Unmapped]:
+        """Codes and units that were not known, the most frequent first; none of before a service began to note them."""
+        with self._transaction() as connection:
+            noted = sa.inspect(connection).has_table(unmapped.name)
+            return read_unmapped(connection) if noted else []
 
     def close(self) -> None:
         if self._engine is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from detector.records import AlertRecord, LabelGiven
 from detector.snapshot import Changes
 from pipelines.outages import ModelEvent
 from pipelines.store.audit import Detail, Happened
+from pipelines.store.spellings import Spelling
 from pipelines.ticks import wall_ms
 
 OUTGOING = ("alerts", "merges", "deadletters", "fhir", "hl7v2")
@@ -120,6 +122,7 @@ class Work:
     labels: list[LabelGiven] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     deadletters: list[DeadLetter] = field(default_factory=list)
+    unmapped: Counter[Spelling] = field(default_factory=Counter)
     redriven: list[int] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     model_events: list[ModelEvent] = field(default_factory=list)

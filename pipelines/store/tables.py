@@ -91,6 +91,15 @@ deadletters = _table(
     _column("redriven", sa.Boolean),
     _column("stored_at", sa.BigInteger),
 )
+unmapped = _table(
+    "unmapped",
+    *(_column(name, sa.Text, primary_key=True) for name in ("topic", "reason", "signal", "code", "unit")),
+    _column("results", sa.BigInteger),
+    _column("first_at", sa.BigInteger),
+    _column("last_at", sa.BigInteger),
+)
+"""Codes and units that were not known, by spelling (``pipelines.store.spellings``)."""
+
 labels = _table(
     "labels",
     _column("id", _ID, primary_key=True),

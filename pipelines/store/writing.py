@@ -29,6 +29,7 @@ from pipelines.store.tables import (
     shadow_runs,
     shadow_segments,
 )
+from pipelines.store.spellings import note
 
 
 def move(connection: sa.Connection, work: Work) -> None:
@@ -133,6 +134,7 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
         {name: value for name, value in one._asdict().items() if name != "id"}
         | {"redriven": False, "stored_at": stored_at} for one in work.deadletters
     ))  # fmt: skip
+    note(connection, work.unmapped, stored_at)
     redriven = deadletters.update().where(deadletters.c.id == sa.bindparam("letter")).values(redriven=True)
     _execute(connection, redriven, ({"letter": number} for number in work.redriven))
     _execute(connection, journal.insert(), (
