@@ -35,6 +35,8 @@ from pipelines.store.rows import (
     StoredPatient,
     Work,
 )
+from pipelines.store.spellings import Unmapped
+from pipelines.store.spellings import read as read_unmapped
 from pipelines.store.sqlite import lock_for_writing, open_sqlite
 from pipelines.store.tables import (
     SCHEMA,
@@ -57,8 +59,6 @@ from pipelines.store.tables import (
     shadow_segments,
     unmapped,
 )
-from pipelines.store.spellings import Unmapped
-from pipelines.store.spellings import read as read_unmapped
 from pipelines.store.writing import copy_champion, move, write, write_shadow
 from pipelines.ticks import wall_ms
 

@@ -13,6 +13,7 @@ from detector.errors import StateError
 from detector.snapshot import Changes
 from pipelines.store.audit import append
 from pipelines.store.rows import Fenced, Work, written
+from pipelines.store.spellings import note
 from pipelines.store.tables import (
     alerts,
     deadletters,
@@ -29,7 +30,6 @@ from pipelines.store.tables import (
     shadow_runs,
     shadow_segments,
 )
-from pipelines.store.spellings import note
 
 
 def move(connection: sa.Connection, work: Work) -> None:
