@@ -6,11 +6,8 @@ processes of their own; the records come back in one fixed order whatever the nu
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -27,6 +24,7 @@ from pipelines.merges import run_with_merges
 from pipelines.model_files import open_each
 from pipelines.outages import outages
 from pipelines.plan_files import load_plan
+from pipelines.processes import spread
 from pipelines.settings import Settings
 
 STAY_CLOSES_AFTER = 48 * HOUR + MINUTE
@@ -62,7 +60,8 @@ def replay(
     """
     outcome = Outcome(rejected=Counter(dataset.rejected))
     shares = dataset.shares(SHARES_PER_WORKER * workers)
-    for part in _in_processes(shares, settings, workers) if workers > 1 else _here(shares, settings):
+    work = partial(run_share, *_opened(settings)) if workers == 1 else partial(_work, settings.model_dump_json())
+    for part in spread(work, shares, workers):
         outcome.add(part)
         progress(part.events)
     outcome.records.sort(key=lambda record: (record.at, record.patient_id, record.alert_id, record.sequence))
@@ -92,44 +91,15 @@ def run_share(plan: Plan, models: Mapping[str, Model], share: Dataset) -> Outcom
     return outcome
 
 
-def _here(shares: Iterator[Dataset], settings: Settings) -> Iterator[Outcome]:
+def _opened(settings: Settings) -> tuple[Plan, dict[str, Model]]:
     plan = load_plan(settings)
-    models = open_each(settings, plan)
-    return (run_share(plan, models, share) for share in shares)
-
-
-def _in_processes(shares: Iterator[Dataset], settings: Settings, workers: int) -> Iterator[Outcome]:
-    """Outcomes in the order of the shares. An interrupt ends the workers at once instead of waiting for them."""
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent)
-    try:
-        # Only so many shares at once: all of them together are the whole data set.
-        work = partial(_work, settings.model_dump_json())
-        waiting: deque[Future[Outcome]] = deque()
-        for share in shares:
-            waiting.append(pool.submit(work, share))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the parent answers it
+    return plan, open_each(settings, plan)
 
 
 def _work(settings: str, share: Dataset) -> Outcome:
-    return run_share(*_plan(settings), share)
+    return run_share(*_of_worker(settings), share)
 
 
 @cache  # one plan a worker, read once
-def _plan(settings: str) -> tuple[Plan, dict[str, Model]]:
-    read = Settings.model_validate_json(settings)
-    plan = load_plan(read)
-    return plan, open_each(read, plan)
+def _of_worker(settings: str) -> tuple[Plan, dict[str, Model]]:
+    return _opened(Settings.model_validate_json(settings))

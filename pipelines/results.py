@@ -119,7 +119,7 @@ def write(
     out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("part", "old"))
     try:
-        part.mkdir(parents=True)
+        part.mkdir(mode=0o700, parents=True)  # of patients: readable by nobody else while it is written, nor afterwards
         alerts_table(records).write_parquet(part / ALERTS)
         if shadow is not None:
             alerts_table(shadow).write_parquet(part / SHADOW)
@@ -131,6 +131,8 @@ def write(
         for name, export in (exports or {}).items():
             with (part / EXPORTS[name]).open("wb") as file:
                 file.writelines(line + b"\n" for record in records for line in export(record))
+        for path in part.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
         if out.exists():
             out.rename(old)
         part.rename(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,9 @@ def command(
     rows = len(dataset) + sum(dataset.rejected.values())
     summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
-    first, pages = report(dataset, outcome, summary, plan, most=report_stays)
-    write(out, outcome.records, summary, first, asked_for, beside, pages)
+    first, stays_shown, pages = report(dataset, outcome, summary, plan, most=report_stays, workers=workers)
+    with _progress(stays_shown, "report", "pages/s") as advance:
+        write(out, outcome.records, summary, first, asked_for, beside, _told(pages, advance))
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
     if drift_reference is not None:
@@ -98,18 +99,28 @@ def command(
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} rows/s")
+        return Text(f"{task.speed or 0:,.0f} {self._unit}")
+
+
+def _told(pages: Iterable[tuple[str, str]], advance: Callable[[int], object]) -> Iterator[tuple[str, str]]:
+    for page in pages:
+        yield page
+        advance(1)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
+def _progress(total: int, what: str = "replay", unit: str = "rows/s") -> Iterator[Callable[[int], object]]:
     """A bar with rate and remaining time on a terminal, silence in a pipe."""
     bar = Progress(
-        TextColumn("replay"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
     )  # fmt: skip
     with bar:
-        task = bar.add_task("replay", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda events: bar.advance(task, events)
 
 

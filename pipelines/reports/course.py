@@ -20,7 +20,8 @@ from pipelines.dataset import Dataset
 from pipelines.formats.times import parse_time
 from pipelines.reports.alerted import Alerted
 
-PATIENTS_AT_ONCE = 32
+PATIENTS_AT_ONCE = 32  # of one reading, which costs much where a data set is spilled
+PATIENTS_OF_A_PART = 8  # so that several processes share a report of a hundred stays
 LOOKS_BACK = 7 * DAY
 """Evidence this much older than the stay is drawn as well: no rule looks further back (DESIGN.md section 1)."""
 
@@ -45,8 +46,16 @@ class StayCourse:
         return next((said for one in reversed(self.encounters) if (said := getattr(one, name)) is not None), None)
 
 
-def courses(dataset: Dataset, stays: Sequence[Alerted], catalogue: Catalogue) -> Iterator[tuple[Alerted, StayCourse]]:
-    """Each of ``stays`` with its course, a few patients at a time; not in the order of ``stays``."""
+@dataclass
+class Part:
+    """A few patients of a data set and their stays to be drawn, by the id that stands for the person."""
+
+    dataset: Dataset
+    stays: dict[str, list[Alerted]]
+
+
+def parts(dataset: Dataset, stays: Sequence[Alerted]) -> Iterator[Part]:
+    """The patients of ``stays``, a few at a time."""
     person = dataset.same_person()
     merged: defaultdict[str, list[str]] = defaultdict(list)
     for patient, stands in person.items():
@@ -57,11 +66,19 @@ def courses(dataset: Dataset, stays: Sequence[Alerted], catalogue: Catalogue) ->
     people = sorted(of_person)
     for first in range(0, len(people), PATIENTS_AT_ONCE):
         wanted = people[first : first + PATIENTS_AT_ONCE]
-        part = dataset.of(patient for one in wanted for patient in merged.get(one, [one]))
-        for events in part.by_person():
-            whose = person.get(events[0].patient_id, events[0].patient_id)
-            for stay in of_person[whose]:
-                yield stay, course_of(events, stay, catalogue)
+        chosen = dataset.of(patient for one in wanted for patient in merged.get(one, [one]))
+        for begin in range(0, len(wanted), PATIENTS_OF_A_PART):
+            few = wanted[begin : begin + PATIENTS_OF_A_PART]
+            part = chosen.of(patient for one in few for patient in merged.get(one, [one]))
+            yield Part(part, {one: of_person[one] for one in few})
+
+
+def courses(part: Part, catalogue: Catalogue) -> Iterator[tuple[Alerted, StayCourse]]:
+    """Each stay of a part with its course; not in the order of severity."""
+    person = part.dataset.same_person()
+    for events in part.dataset.by_person():
+        for stay in part.stays[person.get(events[0].patient_id, events[0].patient_id)]:
+            yield stay, course_of(events, stay, catalogue)
 
 
 def course_of(events: Sequence[PatientEvent], stay: Alerted, catalogue: Catalogue) -> StayCourse:

@@ -1,3 +1,5 @@
+import os
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -107,6 +109,22 @@ def test_results_are_written_together_and_replace_an_earlier_replay(tmp_path: Pa
     assert {"alerts.parquet", "summary.json", "report.html", "report"} == {path.name for path in out.iterdir()}
     assert [f"{'0' * 20}.html"] == [path.name for path in (out / "report").iterdir()]
     assert [out] == list(out.parent.iterdir())
+
+
+def test_what_names_patients_is_readable_by_its_owner_alone(tmp_path: Path, summary: dict[str, object]) -> None:
+    out = tmp_path / "out"
+    before = os.umask(0)
+    try:
+        write(
+            out, OUTCOME.records, summary, "<html>", {"fhir": lambda _: [b"{}"]}, [], [(f"{'0' * 20}.html", "<html>")]
+        )
+    finally:
+        os.umask(before)
+
+    written = {path.relative_to(out): stat.S_IMODE(path.stat().st_mode) for path in [out, *out.rglob("*")]}
+    assert 8 == len(written)
+    assert {0o700} == {mode for name, mode in written.items() if str(name) in (".", "report")}
+    assert {0o600} == {mode for name, mode in written.items() if str(name) not in (".", "report")}
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:

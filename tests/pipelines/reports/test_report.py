@@ -46,8 +46,10 @@ def dataset(happened: list[PatientEvent]) -> Dataset:
 
 def reported(data: Dataset, outcome: Outcome, **options: Any) -> tuple[str, dict[str, str]]:
     summary = summarise(outcome, PLAN, rows=len(data), seconds=1.0, run=RUN | options.pop("run", {}))
-    first, pages = report(data, outcome, summary, PLAN, **options)
-    return first, dict(pages)
+    first, stays, pages = report(data, outcome, summary, PLAN, **options)
+    made = dict(pages)
+    assert stays == len(made)
+    return first, made
 
 
 def hot(patient: str, stay: str, **names: str) -> list[PatientEvent]:
