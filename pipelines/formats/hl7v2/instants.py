@@ -1,6 +1,6 @@
 """HL7 times (DTM, TS) to milliseconds: YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ], v2.8.2 chapter 2.A.22.
 
-A time that is not known to the minute names no instant and is refused, never filled up.
+A time that is not known to the minute names no instant and is refused, never filled up with noughts.
 """
 
 from __future__ import annotations
@@ -56,6 +56,19 @@ def instant(text: str, zone: ZoneInfo) -> Instant:
     except (ValueError, OverflowError) as error:
         raise InputError("bad_time", "expected a time of the calendar") from error
     return Instant(at + milliseconds)
+
+
+def is_finer(written: str, coarse: str) -> bool:
+    """Whether a time is to the minute and lies in the hour, day, month or year that a coarser one names, by one clock.
+
+    >>> is_finer("202603010805+0100", "20260301"), is_finer("202603010805", "20260302")
+    (True, False)
+    """
+    fine, less = _TIME.fullmatch(written), _TIME.fullmatch(coarse)
+    if fine is None or less is None or fine[5] is None or less[5] is not None:
+        return False
+    named = [part for part in less.groups()[:4] if part is not None]
+    return list(fine.groups()[: len(named)]) == named and (less[8] is None or fine.groups()[7:] == less.groups()[7:])
 
 
 def years_between(birth: str, at: int) -> int | None:

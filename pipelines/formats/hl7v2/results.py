@@ -16,6 +16,7 @@ from detector.errors import InputError
 from detector.events import Observation, Status
 from pipelines.formats import Site
 from pipelines.formats.codes import Codes
+from pipelines.formats.hl7v2.instants import is_finer
 from pipelines.formats.hl7v2.people import identifier, stay_id
 from pipelines.formats.hl7v2.scope import Scope
 from pipelines.formats.hl7v2.segments import Marks, Message, Segment, leaf, plain
@@ -154,14 +155,14 @@ class Results:
             told = [Value(None, None)]
         known_at = scope.known_at(order.filed if order is not None else "")
         number = (order.number if order is not None else None) or _entity(segment, 21)
+        named = self._catalogue.resolve_code(code)
+        is_lab = named is not None and self._catalogue.signals[named.signal].is_lab
         try:
-            effective_at = scope.instant(_measured(result))
+            effective_at = scope.instant(_measured(result, is_lab=is_lab))
         except InputError:
             if status not in WITHDRAWN or number is None or known_at is None:
                 raise
             effective_at = known_at  # it is known by its id: when it was measured does not matter any more
-        named = self._catalogue.resolve_code(code)
-        is_lab = named is not None and self._catalogue.signals[named.signal].is_lab
         identity = None
         if number is not None:
             # An order of a laboratory is one specimen, so that a corrected time replaces the reading, too. Monitors and
@@ -263,16 +264,20 @@ def _entity(segment: Segment, number: int) -> str | None:
     return "^".join(leaf(first, segment.marks, k) for k in range(1, 5)).rstrip("^")
 
 
-def _measured(result: Result) -> str:
-    """When it was measured or drawn: OBX-14, else OBR-7, else when the one specimen was collected."""
-    written = result.segment.text(14)
-    if not written and result.order is not None:
-        written = result.order.drawn
-    if not written and len(result.specimens) == 1:
-        written = result.specimens[0].text(17)
-    if not written:
+def _measured(result: Result, *, is_lab: bool) -> str:
+    """When it was measured or drawn: OBX-14, else OBR-7, else when the one specimen was collected.
+
+    Of a laboratory result the first that is known to the minute, where those before it name its day: an order is one
+    specimen there, and many feeds cut the time off OBX-14.
+    """
+    written = [result.segment.text(14), result.order.drawn if result.order is not None else ""]
+    written += [result.specimens[0].text(17)] if len(result.specimens) == 1 else []
+    told = [one for one in written if one]
+    if not told:
         raise InputError("no_time", "OBX-14, OBR-7, SPM-17: expected one of them")
-    return written
+    if not is_lab or result.segment.open:  # what ends the record may be a time that was cut
+        return told[0]
+    return next((one for one in told[1:] if is_finer(one, told[0])), told[0])
 
 
 def _flags(result: Result) -> tuple[str, ...]:

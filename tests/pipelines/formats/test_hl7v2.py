@@ -327,6 +327,33 @@ def test_the_time_is_that_of_the_result_else_of_the_order_else_of_its_one_specim
 
 @pytest.mark.parametrize("written", ["2026", "202603", "20260301", "2026030108"])
 def test_a_time_without_minutes_is_refused_and_never_filled_up(written: str) -> None:
+    vital = {"f3": "8867-4^Heart rate^LN", "f5": "90", "f6": "/min"}
+
+    assert "date_only" == refused(oru(obx(f14=written), order=obr(f7="")))
+    assert "date_only" == refused(oru(obx(f14=""), order=obr(f7=written)))
+    assert "date_only" == refused(oru(obx(f14=written, **vital)))  # under one order a monitor sends hours of readings
+
+
+@pytest.mark.parametrize("written", ["2026", "20260301", "2026030108", "20260301+0100"])
+def test_a_laboratory_result_of_a_day_has_the_time_of_its_order_or_specimen_on_that_day(written: str) -> None:
+    specimen = fields("SPM", f17=f"{DRAWN}^20260301090000+0100")
+
+    assert DRAWN_MS == only(oru(obx(f14=written))).effective_at
+    assert DRAWN_MS == only(oru(obx(f14=written), specimen, order=obr(f7=""))).effective_at
+    assert DRAWN_MS == only(oru(obx(f14=""), specimen, order=obr(f7=written))).effective_at
+
+
+def test_a_time_that_was_cut_at_the_end_of_a_record_is_not_taken_from_the_order() -> None:
+    whole = oru(obx(f14="202603010930+0100"))
+    cut = whole[: whole.index(b"0930+0100")]
+
+    assert cut.endswith(b"|20260301")
+    assert "date_only" == refused(cut)
+    assert DRAWN_MS == only(cut + b"\r").effective_at
+
+
+@pytest.mark.parametrize("written", ["2025", "20260302", "20260228", "2026030109", "20260301+0000"])
+def test_the_time_of_an_order_of_another_day_or_another_clock_is_not_that_of_the_result(written: str) -> None:
     assert "date_only" == refused(oru(obx(f14=written)))
 
 
