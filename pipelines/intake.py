@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from detector.catalogue.signals import Catalogue
 from detector.errors import InputError
-from detector.events import Merged, PatientEvent, TimeMoved
+from detector.events import Merged, Observation, PatientEvent, Position, TimeMoved
 from pipelines.deadletters import keep
-from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, decoder
+from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, code_of_topic, decoder
 from pipelines.horizon import Horizon
 from pipelines.kafka_clients import LARGEST_RECORD
 from pipelines.settings import Limits, Settings
@@ -34,15 +36,40 @@ class TakenIn(NamedTuple):
 
 
 def decoders(settings: Settings, catalogue: Catalogue) -> Mapping[str | None, Decode]:
-    """The decoder of each role whose format is not canonical; None = the role of a file, which has all of them."""
-    site = Site(
-        catalogue, settings.code_map.keys(), ZoneInfo(settings.timezone), settings.limits.record_bytes,
-        settings.limits.json_depth, settings.hl7v2,
-    )  # fmt: skip
-    names: dict[str | None, str] = {None: settings.file.format}
-    if settings.source == "kafka":
+    """The decoder of each role whose format is not canonical, or which has codes of its own; None = the role of a file,
+    which has all events.
+    """
+    if settings.source == "file":
+        names: dict[str | None, str] = {None: settings.file.format}
+    else:
         names = dict(settings.kafka.formats.model_dump().items())
-    return {role: decoder(name, site) for role, name in names.items() if name != "canonical"}
+    found: dict[str | None, Decode] = {}
+    for role, name in names.items():
+        own = [] if role is None else [code_of_topic(role, code) for code in settings.kafka.code_maps.of(role)]
+        if name != "canonical":
+            found[role] = decoder(name, Site(
+                catalogue, {*settings.code_map, *own}, ZoneInfo(settings.timezone), settings.limits.record_bytes,
+                settings.limits.json_depth, settings.hl7v2, role,
+            ))  # fmt: skip
+        elif own and role is not None:
+            found[role] = _Mapped(role, frozenset(own), settings.limits)
+    return found
+
+
+class _Mapped:
+    """Canonical records of a topic with codes of its own."""
+
+    def __init__(self, topic: str, own: frozenset[str], limits: Limits) -> None:
+        self._topic, self._own, self._limits = topic, own, limits
+
+    def __call__(self, raw: bytes | None, *, timestamp: int | None = None, position: Position | None = None) -> Decoded:
+        event = canonical.decode(
+            raw, topic=self._topic, timestamp=timestamp, position=position, record_bytes=self._limits.record_bytes,
+            json_depth=self._limits.json_depth,
+        )  # fmt: skip
+        if isinstance(event, Observation) and (code := code_of_topic(self._topic, event.code)) in self._own:
+            event = structs.replace(event, code=code)
+        return Decoded((event,))
 
 
 def take_in(

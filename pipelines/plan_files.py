@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from detector.rules.overlay import Overlay, overlaid, read_overlay
 from models.bundle import names_of
 from models.personal import PersonalBaseline
 from models.quarantine import GuardedLearner
+from pipelines.formats import code_of_topic
 from pipelines.model_files import columns_of, manifest_of
-from pipelines.settings import Settings
+from pipelines.settings import CodeMaps, Settings
 from pipelines.settings_file import named, read_settings, with_overlay
 from pipelines.yaml_files import read_yaml
 
@@ -107,7 +109,8 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
             overlay=Path(settings.overlay) if settings.overlay is not None else None,
         )
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from error
+        raise ConfigError([*problems, *_with_topics(error.problems)]) from error
+    problems += _of_topics(settings, plan.catalogue)
     if problems:
         raise ConfigError(problems)
     return plan
@@ -125,7 +128,33 @@ def load_catalogue(settings: Settings) -> Catalogue:
 
 
 def _code_map(settings: Settings) -> dict[str, Named]:
-    return {code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()}
+    """The site's own codes as the catalogue is to know them: those of all topics, and those of each."""
+    named = {code: Named(site.signal, None, site.unit) for code, site in settings.code_map.items()}
+    for topic in CodeMaps.model_fields:
+        for code, site in settings.kafka.code_maps.of(topic).items():
+            named[code_of_topic(topic, code)] = Named(site.signal, None, site.unit)
+    return named
+
+
+def _of_topics(settings: Settings, catalogue: Catalogue) -> Iterator[str]:
+    """Codes of a topic that the catalogue knows as another signal: a standard code has one meaning everywhere."""
+    for topic in CodeMaps.model_fields:
+        for code, site in settings.kafka.code_maps.of(topic).items():
+            known = catalogue.resolve_code(code) if code not in settings.code_map else None
+            if known is not None and known.signal != site.signal:
+                yield (
+                    f"config.yaml $.kafka.code_maps.{topic}.{code}: names {known.signal!r} in the catalogue already;"
+                    " expected a code of the site's own"
+                )
+
+
+def _with_topics(problems: Iterable[str]) -> list[str]:
+    """Mistakes in codes of a topic under the key of config.yaml where they stand."""
+    topics = "|".join(CodeMaps.model_fields)
+    return [
+        re.sub(rf"^config\.yaml \$\.code_map\.({topics})::", r"config.yaml $.kafka.code_maps.\1.", one)
+        for one in problems
+    ]
 
 
 def plan_from_files(

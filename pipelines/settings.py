@@ -139,11 +139,29 @@ class Formats(_Section):
     observations: Format = "canonical"
 
 
+class SiteCode(_Section):
+    signal: str = Field(min_length=1)
+    unit: str | None = None
+
+
+class CodeMaps(_Section):
+    encounters: dict[Name, SiteCode] = {}
+    pumps: dict[Name, SiteCode] = {}
+    context: dict[Name, SiteCode] = {}
+    observations: dict[Name, SiteCode] = {}
+
+    def of(self, topic: str) -> dict[Name, SiteCode]:
+        """The codes of one topic, by its role."""
+        found: dict[Name, SiteCode] = getattr(self, topic, {})
+        return found
+
+
 class Kafka(_Section):
     bootstrap_servers: list[Server] = Field(default=["127.0.0.1:9092"], min_length=1)
     security: Security = Field(default=Security(), validate_default=True)
     topics: Topics = Topics()
     formats: Formats = Formats()
+    code_maps: CodeMaps = CodeMaps()
     group_id: str = Field(default="itbwatch", min_length=1)
     group_instance_id: str | None = Field(default=None, min_length=1)
     client_id: str = Field(default="itbwatch", min_length=1)
@@ -227,11 +245,6 @@ class Poll(_Section):
 class AlertActive(_Section):
     enabled: bool = True
     cap: int = Field(default=500, ge=1, le=100_000)
-
-
-class SiteCode(_Section):
-    signal: str = Field(min_length=1)
-    unit: str | None = None
 
 
 class Limits(_Section):

@@ -9,6 +9,7 @@ import click
 from detector.catalogue.signals import Catalogue
 from detector.clock import rfc3339
 from pipelines.plan_files import load_catalogue
+from pipelines.settings import Settings
 from pipelines.settings_file import load_settings
 from pipelines.store import Store
 from pipelines.store.spellings import MOST_SPELLINGS, Spelling, Unmapped
@@ -33,7 +34,7 @@ def command(every: bool, config: Path) -> None:  # noqa: FBT001
         found = store.unmapped()
     finally:
         store.close()
-    left = [one for one in found if not _is_known(catalogue, one.spelling)]
+    left = [one for one in found if not _is_known(settings, catalogue, one.spelling)]
     shown = [one for one in left if every or one.results >= SELDOM]
     rows = [("topic", "reason", "signal", "code", "unit", "results", "newest"), *map(_row, shown)] if shown else []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -53,12 +54,17 @@ def _row(one: Unmapped) -> tuple[str, ...]:
     return topic, reason, signal or "-", code or beyond, unit or "-", f"{one.results:,}", rfc3339(one.last_at)[:10]
 
 
-def _is_known(catalogue: Catalogue, spelling: Spelling) -> bool:
+def _is_known(settings: Settings, catalogue: Catalogue, spelling: Spelling) -> bool:
     """Whether the configuration has what was missing when it was counted."""
-    if spelling.reason == "unknown_code":
-        return bool(spelling.code) and catalogue.resolve_code(spelling.code) is not None
-    signal = catalogue.signals.get(spelling.signal)
-    return spelling.reason == "unknown_unit" and signal is not None and signal.resolve_unit(spelling.unit) is not None
+    if spelling.reason == "unknown_unit":
+        signal = catalogue.signals.get(spelling.signal)
+        return signal is not None and signal.resolve_unit(spelling.unit) is not None
+    if spelling.reason != "unknown_code" or not spelling.code:
+        return False
+    roles = [role for role, name in settings.kafka.topics.model_dump().items() if name == spelling.topic]
+    own = {*settings.code_map, *(code for role in roles for code in settings.kafka.code_maps.of(role))}
+    ways = {spelling.code.removeprefix("|"), spelling.code.rpartition("|")[2]}
+    return catalogue.resolve_code(spelling.code) is not None or not own.isdisjoint(ways)
 
 
 def _printable(text: str) -> str:

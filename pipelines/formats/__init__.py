@@ -36,7 +36,7 @@ class Site(NamedTuple):
     """What a format needs to know of the site.
 
     ``code_map`` holds the site's own codes, as config.yaml names them; what they stand for is in the ``catalogue``
-    already. ``timezone`` is that of times without an offset. ``hl7v2`` says where its messages hold what.
+    already. Those of one topic stand there under ``code_of_topic``; ``topic`` is the role of the one that is read. ``timezone`` is that of times without an offset. ``hl7v2`` says where its messages hold what.
     """
 
     catalogue: Catalogue
@@ -45,6 +45,12 @@ class Site(NamedTuple):
     record_bytes: int
     json_depth: int
     hl7v2: Hl7v2 = Hl7v2()
+    topic: str | None = None
+
+
+def code_of_topic(topic: str, code: str) -> str:
+    """What the catalogue calls a code that means something in one topic only."""
+    return f"{topic}::{code}"
 
 
 class Unread(NamedTuple):

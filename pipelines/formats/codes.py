@@ -2,7 +2,8 @@
 
 LOINC, SNOMED CT and IEEE 11073 codes mean the same everywhere and are looked up in the catalogue. A code of any other
 system means what its owner says: it counts only where ``code_map`` of config.yaml names it, with its system
-(``http://hospital.example/lab|CK``, as FHIR writes a token) or alone. So a local ``PT`` is never taken for the
+(``http://hospital.example/lab|CK``, as FHIR writes a token) or alone, or where ``kafka.code_maps`` names it for the topic
+it comes by, which goes before. So a local ``PT`` is never taken for the
 catalogue's alias of the prothrombin time by accident.
 """
 
@@ -13,7 +14,7 @@ from typing import Final
 
 from detector.catalogue.signals import UNKNOWN_SITE, Named
 from detector.errors import InputError
-from pipelines.formats import Site
+from pipelines.formats import Site, code_of_topic
 
 LOINC, SNOMED, IEEE_11073 = "LOINC", "SNOMED CT", "IEEE 11073"
 SYSTEMS: Final[dict[str, str]] = {
@@ -51,6 +52,7 @@ class Codes:
     def __init__(self, site: Site) -> None:
         self._catalogue = site.catalogue
         self._own = frozenset(site.code_map)
+        self._topic = site.topic
         self._chosen = lru_cache(maxsize=4096)(self._choose)  # a feed uses a few hundred
 
     def choose(self, codings: tuple[Coding, ...]) -> str:
@@ -97,10 +99,10 @@ class Codes:
         if standard is not None:
             return _RANK[standard], code if _is_standard(standard, code) else f"{standard}|{code}"
         token = f"{system}|{code}" if system else code
-        if token in self._own:
-            return _LOCAL, token
-        if code in self._own:
-            return _LOCAL, code
+        of_topic = [code_of_topic(self._topic, one) for one in (token, code)] if self._topic is not None else []
+        for own in (*of_topic, token, code):
+            if own in self._own:
+                return _LOCAL, own
         return _LOCAL, f"{system or ''}|{code}"
 
 

@@ -1,17 +1,22 @@
 """From raw records to events."""
 
+import pytest
+
 from detector.catalogue.signals import build_catalogue
+from detector.clean import Refused, clean, name_of
 from detector.clock import DAY, HOUR
+from detector.errors import ConfigError
 from detector.events import Acknowledgement, Encounter, Merged, Observation, TimeMoved
 from pipelines.formats import Decoded, Unread
 from pipelines.formats.canonical import encode
 from pipelines.horizon import Horizon
 from pipelines.intake import TakenIn, decoders, take_in
-from pipelines.plan_files import CATALOGUE, read_catalogue
+from pipelines.plan_files import CATALOGUE, load_plan, read_catalogue
 from pipelines.settings import Limits, Settings
 from pipelines.sources import RawRecord
 from pipelines.store import Work
 from tests.pipelines.formats.fhir_resources import AT_MS, bundle, fhir, observation, raw
+from tests.pipelines.formats.hl7v2_messages import obx, oru
 
 NO_HORIZON = Horizon("stream", 0)
 
@@ -157,3 +162,71 @@ def test_the_settings_say_which_topic_or_file_is_read_by_which_decoder() -> None
     (event,) = decoders(kafka, catalogue)["observations"](local).events
     assert isinstance(event, Observation)
     assert AT_MS == event.effective_at
+
+
+# -- one code, two feeds -----------------------------------------------------------------------------------------------
+
+
+def two_feeds(**formats: str) -> Settings:
+    """LAB1 is a creatine kinase, but among the encounters' results creatinine in umol/L; LAB2 only there."""
+    maps = {"encounters": {"LAB1": {"signal": "creat", "unit": "umol/L"}, "LAB2": {"signal": "ast"}}}
+    kafka = {"code_maps": maps, "formats": formats}
+    return Settings.model_validate({"code_map": {"LAB1": {"signal": "ck"}}, "kafka": kafka})
+
+
+def readings(settings: Settings, role: str, value: bytes) -> list[tuple[str, float] | str]:
+    """What the core makes of one record on a topic: signal and value, or why there is none."""
+    catalogue = load_plan(settings).catalogue
+    record = RawRecord(role, f"icu.{role}", 0, 0, 1, 1_900_000_000_000, b"p", value)
+    taken = take_in(
+        [record], Work(0, {}, {}), settings.limits, lambda _: set(), decoders(settings, catalogue), NO_HORIZON
+    )
+    assert [] == taken.rejected
+    found: list[tuple[str, float] | str] = []
+    for _, event in taken.usable:
+        assert isinstance(event, Observation)
+        named = name_of(catalogue, event)
+        made = clean(catalogue, named, event, None) if named is not None else Refused("unknown_code", None)
+        found.append(made.reason if isinstance(made, Refused) else (made[0], made[1].value))
+    return found
+
+
+@pytest.mark.parametrize("role", ["observations", "encounters"])
+def test_a_code_means_what_its_topic_says_before_what_all_topics_say(role: str) -> None:
+    there = role == "encounters"
+    settings = two_feeds(encounters="hl7v2", observations="hl7v2")
+    message = oru(obx(f3="LAB1^x^L", f5="100", f6=""), obx(f3="LAB2^x^L", f5="100", f6="U/L"))
+
+    assert [("creat", 1.13) if there else ("ck", 100), ("ast", 100) if there else "unknown_code"] == readings(
+        settings, role, message
+    )
+
+
+def test_canonical_records_have_codes_of_their_topic_too() -> None:
+    def told(code: str) -> bytes:
+        return encode(Observation(patient_id="p", code=code, effective_at=0, available_at=0, value=100))
+
+    settings = Settings.model_validate({
+        "code_map": {"LAB1": {"signal": "ck"}},
+        "kafka": {"code_maps": {"observations": {"LAB1": {"signal": "creat", "unit": "umol/L"}}}},
+    })  # fmt: skip
+    assert [("creat", 1.13)] == readings(settings, "observations", told("LAB1"))
+    assert [("ast", 100)] == readings(settings, "observations", told("ast"))
+
+
+def test_mistakes_in_codes_of_a_topic_are_named_where_they_stand() -> None:
+    maps = {
+        "observations": {"X1": {"signal": "cck"}},
+        "context": {"2157-6": {"signal": "creat"}, "plt": {"signal": "plt"}},
+    }
+    wrong = Settings.model_validate({"kafka": {"code_maps": maps}})
+    with pytest.raises(ConfigError) as caught:
+        load_plan(wrong)
+    assert "config.yaml $.kafka.code_maps.observations.X1.signal: 'cck' is not a signal" in str(caught.value)
+
+    del maps["observations"]
+    with pytest.raises(ConfigError) as caught:
+        load_plan(Settings.model_validate({"kafka": {"code_maps": maps}}))
+    (line,) = caught.value.problems
+    assert line.startswith("config.yaml $.kafka.code_maps.context.2157-6: names 'ck' in the catalogue already")
+    assert load_plan(two_feeds()).digest != load_plan(Settings(code_map=two_feeds().code_map)).digest

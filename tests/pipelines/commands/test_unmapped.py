@@ -100,6 +100,18 @@ def test_counts_go_on_after_a_restart_and_what_is_mapped_meanwhile_is_left_out(t
     assert "1 spellings are not known; 1 were not and are now" in shown(path).output
 
 
+def test_a_code_with_its_system_is_left_out_once_it_is_mapped_alone_or_for_its_topic(tmp_path: Path) -> None:
+    found = Counter(
+        Spelling("icu.observations", "unknown_code", "", code, "") for code in ("http://h|A", "|B", "http://h|C") * 5
+    )
+    with closing(Store(load_settings(config(tmp_path)).store)) as store:
+        store.commit([Work(0, {}, {TICK: 0}, unmapped=found)])
+
+    maps = {"observations": {"http://h|C": {"signal": "ck"}}, "context": {"B": {"signal": "ck"}}}
+    path = config(tmp_path, code_map={"A": {"signal": "ck"}}, kafka={"code_maps": maps})
+    assert ["B"] == [line.split()[3] for line in shown(path).output.splitlines()[1:-1]]
+
+
 def test_a_feed_with_ever_new_codes_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MOST_SPELLINGS", 10)
     settings = load_settings(config(tmp_path)).store
