@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from detector.clock import DAY
-from detector.events import EARLIEST, LATEST, Encounter, Position, Pump
+from detector.events import EARLIEST, LATEST, Encounter, Position, Pump, PumpKind
 from pipelines.collecting.scans import Table
 from pipelines.collecting.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, Placed
@@ -179,15 +179,15 @@ class Collector:
             table = self._refuse("context", placed)
         self._context.add(table.with_columns(file=pl.lit(self.file(path), pl.UInt32)))
 
-    def pump(self, path: Path, row: int, patient: str | None, at: int | None) -> None:
-        """Take it as known from ``at`` on that a patient with a stay has a pump."""
+    def pump(self, path: Path, row: int, patient: str | None, at: int | None, said: PumpKind = "implanted") -> None:
+        """Take what is ``said`` of the pump of a patient with a stay as known from ``at`` on."""
         if not patient or at is None or not EARLIEST <= at < LATEST:
             self.rejected["pumps", "bad_time" if patient else "missing_key"] += 1
         elif self.with_stays and patient not in self._patients:
             self.rejected["pumps", "outside_stay"] += 1
         else:
             position = Position(path.name, 0, row)
-            event = Pump(patient_id=patient, event="implanted", at=at, available_at=at, position=position)
+            event = Pump(patient_id=patient, event=said, at=at, available_at=at, position=position)
             self.others.append(((at, RANK[Pump], self.file(path), row), event))
 
     def missing(self, tables: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """OMOP Common Data Model 5.3 and 5.4: a folder of its tables as CSV, CSV.gz or Parquet.
 
-Read: person, visit_detail, visit_occurrence; measurement and observation; drug_exposure and device_exposure for the
-pump, and drug_exposure for oral baclofen. Of measurement and observation one must be there; the others may be left out,
+Read: person, visit_detail, visit_occurrence; measurement and observation; drug_exposure, device_exposure and, with the
+concept table, procedure_occurrence for the pump, and drug_exposure for oral baclofen. Of measurement and observation one must be there; the others may be left out,
 and what is missing is remarked. A stay is a visit_detail of intensive care; where there is none, a visit_occurrence. A
 result needs its time of day (``measurement_datetime``): a date alone is counted and left out. The CDM keeps no time at
 which a result was filed: laboratory results are known after the usual time of their test (``omop.yaml``). A result with
@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from detector.events import PumpKind
 from pipelines.collecting.collector import Collector, joined
 from pipelines.collecting.intrathecal import baclofen_orders, pump_devices
 from pipelines.collecting.item_maps import item_map
@@ -25,6 +26,7 @@ from pipelines.collecting.scans import Folder, Table
 from pipelines.collecting.treatments import running
 from pipelines.dataset import InputRefused
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
+from pipelines.terms import pump_codes, pump_events
 from pipelines.yaml_files import read_yaml
 
 NAME = "omop"
@@ -35,6 +37,13 @@ DRUG = Columns(
     {"drug_source_value": TEXT, "route_source_value": TEXT, "route_concept_id": TEXT},
 )  # fmt: skip
 DEVICE = Columns({"person_id": TEXT, "device_concept_id": TEXT, "device_exposure_start_datetime": TIME}, {"device_source_value": TEXT})  # fmt: skip
+PROCEDURE = Columns(
+    {"person_id": TEXT, "procedure_concept_id": TEXT}, {"procedure_datetime": TIME, "procedure_source_concept_id": TEXT}
+)
+CONCEPT = Columns({"concept_id": TEXT, "concept_code": TEXT, "vocabulary_id": TEXT}, {})
+VOCABULARIES = {"CPT4": "CPT", "SNOMED": "SNOMED CT"}
+"""The vocabularies of procedures that say something about a pump, as the CDM and as ``pipelines.terms`` name them."""
+
 PREFIX = {"visit_detail": "visit_detail", "visit_occurrence": "visit"}
 """Of the columns of visits that are not their id."""
 
@@ -49,7 +58,9 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
     person = folder.table("person", PERSON, required=False)
     drugs = folder.table("drug_exposure", DRUG, required=False)
     devices = folder.table("device_exposure", DEVICE, required=False)
-    tables = results | visits | {"person": person, "drug_exposure": drugs, "device_exposure": devices}
+    procedures = folder.table("procedure_occurrence", PROCEDURE, required=False)
+    others = {"drug_exposure": drugs, "device_exposure": devices, "procedure_occurrence": procedures}
+    tables = results | visits | {"person": person} | others
     collect.missing([name for name, table in tables.items() if table is None])
     if not any(results.values()):
         raise InputRefused(f"{folder.root}: neither measurement nor observation; expected at least one of them")
@@ -64,6 +75,8 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
         for path, rows in devices.batches():
             for row in rows.filter(pump_devices(rows["device_source_value"])).iter_rows(named=True):
                 collect.pump(path, row["row"], row["person_id"], row["device_exposure_start_datetime"])
+    if procedures is not None:
+        _procedures(collect, procedures, folder.table("concept", CONCEPT, required=False))
 
 
 def _results(name: str) -> Columns:
@@ -159,6 +172,29 @@ def _drugs(collect: Collector, table: Table) -> None:
         )  # fmt: skip
     if parts:
         collect.treat(table.parts[0], running(pl.concat(parts)))
+
+
+def _procedures(collect: Collector, table: Table, concepts: Table | None) -> None:
+    """What was done to a pump. A concept id says nothing by itself, and a source value not of which system it is: only the
+    concept table of the same export does.
+    """
+    if concepts is None:
+        collect.remarks.append(
+            "table concept is not there: procedure_occurrence has no codes, and nothing of it is read"
+        )
+        return
+    said: dict[str, tuple[PumpKind, ...]] = {}
+    for _, rows in concepts.batches(("concept_code", pump_codes())):
+        for row in rows.iter_rows(named=True):
+            events = pump_events(VOCABULARIES.get(row["vocabulary_id"] or "", ""), row["concept_code"])
+            if events and row["concept_id"]:
+                said[row["concept_id"]] = events
+    for path, rows in table.batches():
+        columns = [name for name in ("procedure_concept_id", "procedure_source_concept_id") if name in rows.columns]
+        for row in rows.filter(pl.any_horizontal(pl.col(columns).is_in(list(said)))).iter_rows(named=True):
+            told = next(said[row[name]] for name in columns if row[name] in said)
+            for event in told:
+                collect.pump(path, row["row"], row["person_id"], row.get("procedure_datetime"), event)
 
 
 @cache

@@ -107,6 +107,11 @@ def pump_events(system: str, code: str) -> tuple[PumpKind, ...]:
                  for event in one["events"])  # fmt: skip
 
 
+def pump_codes() -> frozenset[str]:
+    """The codes of ``pump_events``, of every system."""
+    return frozenset(one["code"] for one in _baclofen()["procedures"])
+
+
 def treatment(system: str, code: str) -> ContextKind | None:
     """The kind of treatment that a procedure is; None = none that a rule reads."""
     found = (one["kind"] for one in _baclofen()["treatments"] if (one["system"], one["code"]) == (system, code))

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from detector.clock import rfc3339
 from detector.events import Context, Encounter, Pump
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets import open_dataset
@@ -38,6 +39,18 @@ TABLES = {
     "2,1,715233,2150-03-01 12:00:00,2150-03-01 13:00:00,baclofen,,4217202\n",
     "device_exposure": "device_exposure_id,person_id,device_concept_id,device_exposure_start_datetime,device_source_value\n1,1,0,2150-03-01 07:00:00,SynchroMed II 40 mL\n2,1,0,2150-03-01 07:00:00,PICC\n",
 }
+
+
+PROCEDURES = {
+    "procedure_occurrence": "procedure_occurrence_id,person_id,procedure_concept_id,procedure_date,procedure_datetime,procedure_source_value,procedure_source_concept_id\n"
+    "1,1,900001,2150-02-20,2150-02-20 08:00:00,62362,0\n"  # what the concept table says, whatever the number
+    "2,1,0,2150-03-01,2150-03-01 15:00:00,x,900002\n"
+    "3,1,900003,2150-03-01,2150-03-01 16:00:00,62362,0\n"  # another vocabulary's code of that spelling
+    "4,1,0,2150-03-01,2150-03-01 17:00:00,62362,0\n"
+    "5,1,900001,2150-03-01,,62362,0\n",
+    "concept": "concept_id,concept_name,domain_id,vocabulary_id,concept_code\n"
+    "900001,a,Procedure,CPT4,62362\n900002,b,Procedure,CPT4,62370\n900003,c,Procedure,LOCAL,62362\n900004,d,Procedure,CPT4,99213\n",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -88,7 +101,8 @@ def test_stays_are_details_of_intensive_care_and_else_visits(folder: Callable[..
     assert [("100", 60.0, "female")] == stays(read(folder()))
     ward_only = read(folder(visit_detail=VISITS + "101,1,9201,2150-02-01 08:00:00,2150-03-09 08:00:00,7\n"))
     assert [("7", 60.0, "female")] == stays(ward_only)
-    assert ["no visit_detail of intensive care: every visit_occurrence is a stay"] == ward_only.remarks
+    assert ["no visit_detail of intensive care: every visit_occurrence is a stay"] == ward_only.remarks[1:]
+    assert "table procedure_occurrence is not there: nothing of it is read" == ward_only.remarks[0]
 
 
 def test_devices_and_routes_say_that_there_is_a_pump_and_oral_baclofen_is_none(folder: Callable[..., Path]) -> None:
@@ -98,6 +112,26 @@ def test_devices_and_routes_say_that_there_is_a_pump_and_oral_baclofen_is_none(f
         e.at for e in others if isinstance(e, Pump)
     ]
     assert ["started", "stopped"] == [e.event for e in others if isinstance(e, Context) and e.kind == "oral_baclofen"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_procedures_of_a_pump_are_known_by_the_concept_table_of_the_export(
+    folder: Callable[..., Path], ending: str
+) -> None:
+    dataset = read(folder(ending, device_exposure=None, drug_exposure=None, **PROCEDURES))
+
+    assert [
+        ("surgery", "2150-02-20T08:00:00Z"), ("implanted", "2150-02-20T08:00:00Z"),
+        ("refilled", "2150-03-01T15:00:00Z"), ("reprogrammed", "2150-03-01T15:00:00Z"),
+    ] == [(e.event, rfc3339(e.at).replace(".000", "")) for _, e in dataset.others if isinstance(e, Pump)]  # fmt: skip
+    assert 2 == dataset.rejected["pumps", "bad_time"]  # both events of the row that has a day only
+
+
+def test_without_the_concept_table_no_procedure_is_guessed_from_its_source_value(folder: Callable[..., Path]) -> None:
+    dataset = read(folder(**(PROCEDURES | {"concept": None, "device_exposure": None, "drug_exposure": None})))
+
+    assert [] == [e for _, e in dataset.others if isinstance(e, Pump)]
+    assert any("table concept is not there" in remark for remark in dataset.remarks)
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
