@@ -1,6 +1,7 @@
 # Every recipe that people and CI use. `make` alone lists them.
 #   make demo ARGS="--for 30"         extra words for the command
 #   make setup PYTHON=python3.12      another interpreter (3.11, 3.12 or 3.13)
+#   make test WORKERS=4               tests side by side; each worker starts a broker of its own when it needs one
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,6 +10,10 @@ LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
 ROOTS  := $(wildcard detector models pipelines)
 ARGS   ?=
+WORKERS ?= 2
+
+# A file stays with one worker, so that what its tests share is made once.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -43,8 +48,8 @@ test: $(READY)  ## format, lint, types, and all tests with branch coverage of de
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict $(ROOTS)
-	$(BIN)/pytest tests/detector tests/rules tests/scenarios -m "not search" --cov --cov-report=term --cov-fail-under=95
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/detector tests/rules tests/scenarios -m "not search" --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)  ## check config.yaml, the catalogue and the rules
 	@$(BIN)/itbwatch check $(ARGS)

@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.plugins.kafka_broker",
     "tests.plugins.shared_folder",
     "tests.plugins.chromium",
+    "tests.plugins.figures",
 ]
 
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # courses come from a seed: shrinking cannot help
