@@ -18,6 +18,10 @@ class SourceError(ItbwatchError):
     """The broker or the input file cannot be read or written."""
 
 
+class NoProgress(ItbwatchError):
+    """The service stands still and cannot mend it: the process ends, so that its supervisor is told."""
+
+
 def exit_code(error: ItbwatchError) -> int:
     """The exit code of an error; an unknown kind is an internal one."""
     for kind, code in _CODES.items():
@@ -31,4 +35,5 @@ _CODES: dict[type[ItbwatchError], int] = {
     InputError: INPUT_REFUSED,
     StoreError: INPUT_OUTPUT,
     SourceError: INPUT_OUTPUT,
+    NoProgress: NO_PROGRESS,
 }

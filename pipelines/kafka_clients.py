@@ -71,6 +71,18 @@ def consumer(kafka: Kafka, fetch_bytes: int) -> KafkaConsumer:
     )
 
 
+def end_reader(kafka: Kafka) -> KafkaConsumer:
+    """A consumer of no group that only asks where topics end; open transactions hold that back, as for ``consumer``.
+
+    Raises:
+        SourceError: no broker answers.
+    """
+    return _client(
+        KafkaConsumer, kafka, group_id=None, isolation_level="read_committed", enable_auto_commit=False,
+        allow_auto_create_topics=False,
+    )  # fmt: skip
+
+
 def producer(kafka: Kafka, **options: Any) -> KafkaProducer:
     """An idempotent producer that waits for every replica and gives up after ``delivery_timeout_ms``.
 

@@ -31,16 +31,16 @@ import msgspec
 
 from detector import snapshot
 from detector.engine import Ward, run
-from detector.errors import ItbwatchError
 from detector.events import Acknowledgement, Event, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
+from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, STALLED, Alarms
 from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
 from pipelines.drift_watch import DriftWatch
-from pipelines.errors import StoreError
+from pipelines.errors import NoProgress, StoreError
 from pipelines.exports import exporter
 from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
@@ -55,7 +55,7 @@ from pipelines.sources import Owner, RawRecord, Source
 from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.store.audit import Detail
-from pipelines.technical import Subject, opened, owner, resolved, subject
+from pipelines.technical import opened, owner, resolved
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks
 
@@ -63,12 +63,9 @@ log = logging.getLogger(__name__)
 
 PUBLISH_ROWS = 1_000
 PERSONAL = "personal"
+HOST = "host"
 MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
 FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
-
-
-class NoProgress(ItbwatchError):
-    """The same partition is fenced again and again: the process ends, so that its supervisor is told (exit 70)."""
 
 
 @dataclass
@@ -81,7 +78,6 @@ class Owned:
     ward: Ward
     positions: dict[str, int]
     quarantine: Quarantine
-    alarms: dict[Subject, AlertRecord] = field(default_factory=dict)
     size: StateSize = field(default_factory=StateSize)
     fenced: int = 0
 
@@ -124,6 +120,8 @@ class Service:
         self._metrics = metrics
         self._board = board
         self._telling = Telling(settings, metrics, board)
+        self._alarms = Alarms(plan, lambda alert_id: bool(store.alert(alert_id)))
+        self._roles = {name: role for role, name in settings.kafka.topics.model_dump().items()}
         self._decode = decoders(settings, plan.catalogue)
         self._ticks = Ticks(settings.time)
         self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
@@ -140,7 +138,7 @@ class Service:
             StoreError: the database cannot be read or written.
             SourceError: the broker or the file cannot be read.
             StateError: what is stored does not fit this program.
-            NoProgress: another worker keeps moving our partitions.
+            NoProgress: another worker keeps moving our partitions, or reading stands still whatever is tried.
         """
         try:
             while not self._stopping:
@@ -205,7 +203,8 @@ class Service:
             self._models, self._plan.models, self._store.model_events(partition), restore=self._restore_models
         )
         alarms = [msgspec.json.decode(one, type=AlertRecord) for one in self._store.open_alerts_of(owner(partition))]
-        self._owned[partition] = Owned(ward, stored.positions, quarantine, {subject(one): one for one in alarms})
+        self._owned[partition] = Owned(ward, stored.positions, quarantine)
+        self._alarms.gained(partition, alarms)
         self._owned[partition].size.loaded(stored.patients)
         self._parked = self._store.parked(self._owned)
         ticked = stored.positions.get(TICK, NO_TIME)
@@ -225,14 +224,26 @@ class Service:
         owned = self._owned.pop(partition)
         self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
-        self._board.forget(alarm.alert_id for alarm in owned.alarms.values())
+        self._board.forget(self._alarms.lost(partition))
         if self._shadow is not None:
             self._shadow.lost(partition)
         log.info("partition_lost partition=%d", partition)
 
-    def gap(self, topic: str, partition: int, wanted: int) -> None:
-        log.error("offset_out_of_range topic=%s partition=%d wanted=%d resumed=earliest", topic, partition, wanted)
+    def gap(self, topic: str, partition: int, wanted: int, earliest: int | None) -> None:
+        log.error("offset_out_of_range topic=%s partition=%d wanted=%d earliest=%s", topic, partition, wanted, earliest)
         self._metrics.rejected(topic, "offset_out_of_range")
+        lost = f"the records from offset {wanted} on"
+        if earliest is not None and earliest > wanted:
+            lost = f"offsets {wanted} to {earliest - 1}"
+        self._alarms.note(partition, GAP, self._role(topic), lost)
+
+    def stalled(self, topic: str, partition: int) -> None:
+        log.error("consumer_stalled topic=%s partition=%d", topic, partition)
+        self._alarms.note(partition, STALLED, self._role(topic))
+
+    def recreated(self) -> None:
+        log.error("consumer_recreated")
+        self._metrics.consumer_recreated()
 
     # -- one partition -------------------------------------------------------------------------------------------------
 
@@ -266,6 +277,7 @@ class Service:
             decided.batch, folded = self._run(partition, events, decided.ledger)
             work.journal += journal(folded, ticked_before)
             self._note_models(partition, decided)
+        self._tell_alarms(decided, raws)
         if self._shadow is not None:
             decided.shadow = self._shadow.follow(partition, events, work)
         if not raws and not (decided.batch.touched or decided.batch.records or decided.shadow.touched):
@@ -292,13 +304,13 @@ class Service:
             about = ("model", event.model)
             if event.event == QUARANTINED:
                 self._metrics.model_quarantined(event.model, quarantined=True)
-                if about not in self._alarms():
+                if about not in self._alarms.standing():
                     self._alarm(decided, opened(
                         self._plan, partition, about, event.after + 1, because=event.reason,
                         headline=f"model {event.model} is kept out, the rules go on", checks=MODEL_CHECKS,
                     ))  # fmt: skip
-            elif about in owned.alarms:
-                self._alarm(decided, resolved(owned.alarms[about], event.after + 1, event.reason))
+            elif (begun := self._alarms.of(partition).get(about)) is not None:
+                self._alarm(decided, resolved(begun, event.after + 1, event.reason))
 
     def _watch_drift(self, decided: Sequence[Decided]) -> None:
         """Once an hour of the first partition's time; what comes of it is stored with that partition."""
@@ -307,7 +319,10 @@ class Service:
         first = decided[0]
         owned = self._owned[first.work.partition]
         seen = self._drift.look(
-            [one.ward for one in self._owned.values()], owned.ward.ticked_at, first.work.partition, self._alarms()
+            [one.ward for one in self._owned.values()],
+            owned.ward.ticked_at,
+            first.work.partition,
+            self._alarms.standing(),
         )
         if seen is None:
             return
@@ -316,19 +331,28 @@ class Service:
         for alert in seen.alerts:
             self._alarm(first, alert)
 
-    def _alarms(self) -> dict[Subject, AlertRecord]:
-        """The technical alerts of the service itself that are open."""
-        return {about: alarm for owned in self._owned.values() for about, alarm in owned.alarms.items()}
+    def _tell_alarms(self, decided: Decided, raws: Sequence[RawRecord]) -> None:
+        """Let out what was noted since the last commit, and what is over."""
+        partition = decided.work.partition
+        for topic, reason in decided.rejected:
+            if reason == CUT_IN_TWO:
+                self._alarms.note(partition, CUT_IN_TWO, self._role(topic))
+        over = {(STALLED, self._role(raw.topic)) for raw in raws}
+        if raws and self._horizon.clock_is_off:
+            self._alarms.note(partition, CLOCK, HOST)
+        elif raws:
+            over.add((CLOCK, HOST))
+        ticked = self._ticks.ticked(partition)
+        for record in self._alarms.due(partition, None if ticked == NO_TIME else ticked, over):
+            self._alarm(decided, record)
 
     def _alarm(self, decided: Decided, record: AlertRecord) -> None:
         """Let out a technical alert of the service itself, or its end."""
         decided.batch.records.append(record)
-        if record.state != "resolved":
-            self._owned[decided.work.partition].alarms[subject(record)] = record
-            return
-        for owned in self._owned.values():
-            if owned.alarms.get(subject(record), record).alert_id == record.alert_id:
-                owned.alarms.pop(subject(record), None)
+        self._alarms.let_out(decided.work.partition, record)
+
+    def _role(self, topic: str) -> str:
+        return self._roles.get(topic, "file")
 
     def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
         """Load those of these patients that rest in the store. Returns those that another partition number has."""
@@ -417,7 +441,7 @@ class Service:
             self._metrics.lag(topic, partition, records)
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
         self._metrics.state_bytes(sum(owned.size.bytes for owned in self._owned.values()))
-        self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms().values())
+        self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms.standing().values())
 
 
 def _answer(event: Acknowledgement) -> Detail:

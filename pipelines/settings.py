@@ -170,6 +170,7 @@ class Kafka(_Section):
     max_poll_interval_ms: int = Field(default=300_000, ge=1_000)
     request_timeout_ms: int = Field(default=30_000, ge=1_000, le=300_000)
     delivery_timeout_ms: int = Field(default=30_000, ge=1_000, le=600_000)
+    stall_ms: int = Field(default=10_000, ge=2_000, le=300_000)
 
     @field_validator("security")
     @classmethod

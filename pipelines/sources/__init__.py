@@ -46,8 +46,16 @@ class Owner(Protocol):
     def lost(self, partition: int) -> None:
         """It is no longer ours: nothing of it may be written any more."""
 
-    def gap(self, topic: str, partition: int, wanted: int) -> None:
-        """Offset ``wanted`` is no longer there (retention, or a topic made anew); reading resumes at the earliest."""
+    def gap(self, topic: str, partition: int, wanted: int, earliest: int | None) -> None:
+        """Offset ``wanted`` is no longer there (retention, or a topic made anew); reading resumes at ``earliest``, the
+        first that is. None = that is not known yet.
+        """
+
+    def stalled(self, topic: str, partition: int) -> None:
+        """Nothing comes from there though there is more; the source begins anew, and loses and gains partitions."""
+
+    def recreated(self) -> None:
+        """The source has begun anew."""
 
 
 class Source(Protocol):
@@ -58,6 +66,7 @@ class Source(Protocol):
 
         Raises:
             SourceError: the source cannot be read.
+            NoProgress: it stands still, however often it begins anew.
         """
 
     def marks(self, partition: int) -> Mapping[str, int]:

@@ -146,7 +146,7 @@ class FileSource:
             known = self._expected is None or self._expected == _digest(self._tail)
             if not known or not self._tail.endswith(b"\n") or file.tell() != self._offset:
                 log.warning("file_changed topic=%s offset=%d resumed=0", self._topic, self._offset)
-                self._owner.gap(self._topic, 0, self._offset)
+                self._owner.gap(self._topic, 0, self._offset, 0)
                 self._start(0)
                 self._tail = b""
                 file.seek(0)

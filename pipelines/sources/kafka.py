@@ -6,6 +6,8 @@ Only time spent polling counts as waiting, because nothing arrives while we do s
 
 Rebalances reach us on the client's own thread, in the middle of a poll. They are only noted there, with the new
 partitions paused; positions are loaded and set in the caller's thread afterwards.
+
+A consumer that stands still is closed and made anew: all partition numbers are lost and gained again (``watchdog``).
 """
 
 from __future__ import annotations
@@ -14,19 +16,21 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 
-from kafka import ConsumerRebalanceListener
+from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from detector.events import LATEST
-from pipelines.errors import SourceError
+from pipelines.errors import NoProgress, SourceError
 from pipelines.formats.canonical import KINDS
-from pipelines.kafka_clients import MERGE_BYTES, consumer, equal_partition_counts
+from pipelines.kafka_clients import MERGE_BYTES, consumer, end_reader, equal_partition_counts
 from pipelines.settings import Kafka
 from pipelines.sources import Owner, RawRecord
+from pipelines.sources.watchdog import TRIES, Ends, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ REDRIVEN = "itbwatch-dead-letter"  # header of a redriven record: the id of the 
 BUFFERED = 10_000  # records per topic and partition before it is paused: 5 MB of observations
 LONGEST_ID = 18  # digits; ids are 64-bit integers
 CLOSE_MS = 3_000
+EARLIEST_MS = 5_000
+WATCH_S = 0.5
 
 Waiting = tuple[float, ConsumerRecord]
 """A record, and the polling time (ms) at which it arrived."""
@@ -55,15 +61,14 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._role = {getattr(kafka.topics, role): role for role in RANK}
         self._buffers: dict[int, dict[str, deque[Waiting]]] = {}
         self._polled_ms = 0.0
+        self._watched_s = float("-inf")
         self._news: list[tuple[bool, frozenset[int]]] = []
         self._up = True
-        self._consumer = consumer(kafka, fetch_bytes=max(record_bytes, MERGE_BYTES))
-        try:
-            equal_partition_counts({t: len(self._consumer.partitions_for_topic(t) or ()) for t in self._role})
-            self._consumer.subscribe(list(self._role), listener=self)
-        except BaseException:
-            self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
-            raise
+        self._connect = partial(consumer, kafka, fetch_bytes=max(record_bytes, MERGE_BYTES))
+        self._watchdog = Watchdog(kafka.stall_ms / 1_000)
+        self._consumer = self._subscribed()
+        self._ends = Ends(partial(end_reader, kafka))
+        self._ends.__enter__()
 
     def poll(self, max_records: int, timeout_ms: int) -> list[RawRecord]:
         taken = self._take(max_records)
@@ -72,6 +77,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         elif self._merge_idle_ms and any(map(self._holds_records, self._buffers)):
             timeout_ms = min(timeout_ms, self._merge_idle_ms)
         self._fill(timeout_ms)
+        self._watch()
         return taken or self._take(max_records)
 
     def marks(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 - an offset says it all
@@ -83,11 +89,14 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def lag(self) -> Mapping[tuple[str, int], int]:
         behind = {}
+        ends = self._ends.known()  # a consumer that has stalled does not hear of more
         for partition, buffers in self._buffers.items():
             for topic, buffer in buffers.items():
                 here, end = self._position_and_end(TopicPartition(topic, partition))
-                if here is not None and end is not None:
-                    behind[topic, partition] = max(0, end - (buffer[0][1].offset if buffer else here))
+                asked = ends.get(TopicPartition(topic, partition))
+                known = [one for one in (end, asked) if one is not None]
+                if here is not None and known:
+                    behind[topic, partition] = max(0, max(known) - (buffer[0][1].offset if buffer else here))
         return behind
 
     def up(self) -> bool:
@@ -109,9 +118,59 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     def close(self) -> None:
+        self._ends.__exit__(None, None, None)
+        self._leave()
+
+    def _leave(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        self._news.clear()
         for partition in list(self._buffers):
             self._lose(partition)
+
+    def _subscribed(self) -> KafkaConsumer:
+        client = self._connect()
+        try:
+            equal_partition_counts({t: len(client.partitions_for_topic(t) or ()) for t in self._role})
+            client.subscribe(list(self._role), listener=self)
+        except BaseException:
+            client.close(autocommit=False, timeout_ms=CLOSE_MS)
+            raise
+        return client
+
+    # -- standing still ----------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if now - self._watched_s < WATCH_S:
+            return
+        self._watched_s = now
+        positions = self._wanted()
+        self._ends.want(positions)
+        stalled = self._watchdog.look(positions, self._ends.known())
+        if not stalled:
+            return
+        for where in stalled:
+            self._owner.stalled(where.topic, where.partition)
+        if self._watchdog.given_up(stalled, positions):
+            where = stalled[0]
+            raise NoProgress(
+                f"topic {where.topic!r}, partition {where.partition}: nothing comes from offset {positions[where]} though"
+                f" there is more, and {TRIES} new consumers did not help; expected records; look at the brokers"
+            )
+        self._leave()
+        self._consumer = self._subscribed()
+        self._owner.recreated()
+
+    def _wanted(self) -> dict[TopicPartition, int]:
+        """The next offset of everything from which we want records now; -1 = not known yet."""
+        wanted = {}
+        for partition, buffers in self._buffers.items():
+            for topic in buffers:
+                where = TopicPartition(topic, partition)
+                state = self._consumer._subscription.assignment.get(where)  # noqa: SLF001 - as in _position_and_end
+                if state is not None and not state.paused:
+                    wanted[where] = -1 if state.position is None else state.position.offset
+        return wanted
 
     # -- rebalances: called on the client's thread -----------------------------------------------------------------
 
@@ -141,7 +200,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except OffsetOutOfRangeError as error:
             fetched = {}
             for where, offset in error.args[0].items():
-                self._owner.gap(where.topic, where.partition, offset)
+                self._owner.gap(where.topic, where.partition, offset, self._earliest(where))
                 self._consumer.seek_to_beginning(where)
         except KafkaError as error:
             if not error.retriable:
@@ -156,6 +215,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
                 buffer.extend((self._polled_ms, record) for record in records)
                 if len(buffer) >= BUFFERED:
                     self._consumer.pause(where)
+
+    def _earliest(self, where: TopicPartition) -> int | None:
+        try:
+            offset: int = self._consumer.beginning_offsets([where], timeout_ms=EARLIEST_MS)[where]
+        except KafkaError:
+            return None
+        return offset
 
     def _settle(self) -> None:
         while self._news:

@@ -20,7 +20,7 @@ class Owner:
     def lost(self, partition):
         self.told.append(("lost", partition))
 
-    def gap(self, topic, partition, wanted):
+    def gap(self, topic, partition, wanted, _earliest):
         self.told.append(("gap", topic, wanted))
 
 

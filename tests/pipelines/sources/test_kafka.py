@@ -33,11 +33,17 @@ class Owner:
     def owned(self):
         mine = set()
         for what, partition, *_ in self.told:
-            {"gained": mine.add, "lost": mine.discard, "gap": lambda _: None}[what](partition)
+            {"gained": mine.add, "lost": mine.discard}.get(what, lambda _: None)(partition)
         return mine
 
-    def gap(self, topic, partition, wanted):
-        self.told.append(("gap", topic, partition, wanted))
+    def gap(self, topic, partition, wanted, earliest):
+        self.told.append(("gap", topic, partition, wanted, earliest))
+
+    def stalled(self, topic, partition):
+        self.told.append(("stalled", topic, partition))
+
+    def recreated(self):
+        self.told.append(("recreated", None))
 
 
 @pytest.fixture
@@ -172,7 +178,7 @@ def test_an_offset_that_is_gone_is_told_and_reading_resumes_at_the_earliest(inpu
     owner = Owner({0: {kafka.topics.observations: 1}})
 
     assert [b"3", b"4"] == values(read(open_source(kafka, owner), 2))
-    assert ("gap", kafka.topics.observations, 0, 1) in owner.told
+    assert ("gap", kafka.topics.observations, 0, 1, 3) in owner.told
 
 
 def test_idle_and_lag_say_how_far_behind_we_are(inputs, open_source):

@@ -1,0 +1,146 @@
+"""The watchdog by a clock of its own, and on real stalls of a real consumer."""
+
+from contextlib import closing
+
+import pytest
+from kafka import KafkaProducer
+from kafka.structs import TopicPartition
+
+from pipelines.errors import NoProgress
+from pipelines.sources.kafka import KafkaSource
+from pipelines.sources.watchdog import TRIES, Watchdog
+from tests.pipelines.sources.test_kafka import Owner, inputs, open_source, read, send, until, values  # noqa: F401
+
+LAB = TopicPartition("labs", 0)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def watch():
+    """Look once a second, so many times; returns how often the topic had stalled."""
+    clock = Clock()
+    watchdog = Watchdog(4, clock)
+
+    def looks(count, position, end, step=1.0):
+        stalled = 0
+        for _ in range(count):
+            clock.now += step
+            stalled += len(watchdog.look({LAB: position}, {} if end is None else {LAB: end}))
+        return stalled
+
+    looks.watchdog = watchdog
+    return looks
+
+
+def test_a_position_that_stands_still_before_the_end_has_stalled(watch):
+    assert 0 == watch(4, 7, 8)
+    assert 1 == watch(1, 7, 8)
+
+
+def test_a_stall_is_told_again_only_after_as_long_once_more(watch):
+    assert 2 == watch(9, 7, 8)
+
+
+def test_a_position_at_the_end_never_stalls(watch):
+    assert 0 == watch(50, 8, 8)
+
+
+def test_a_position_that_moves_never_stalls(watch):
+    assert 0 == sum(watch(3, position, 100) for position in range(20))
+
+
+def test_what_waited_before_it_moved_does_not_count(watch):
+    assert 0 == watch(4, 7, 9) + watch(4, 8, 9)
+
+
+def test_while_nobody_knows_the_end_nothing_stalls(watch):
+    assert 0 == watch(4, 7, 8) + watch(50, 7, None) + watch(4, 7, 8)
+
+
+def test_time_spent_elsewhere_does_not_count_as_standing_still(watch):
+    assert 0 == watch(4, 7, 8, step=60.0)
+
+
+def test_it_gives_up_when_nothing_moved_between_so_many_tries(watch):
+    tries = [watch.watchdog.given_up([LAB], {LAB: 7}) for _ in range(TRIES + 1)]
+
+    assert [False] * TRIES + [True] == tries
+
+
+def test_progress_between_two_stalls_counts_from_the_beginning(watch):
+    assert not any(watch.watchdog.given_up([LAB], {LAB: position}) for position in range(50))
+
+
+# -- a real consumer -----------------------------------------------------------------------------------------------------
+
+
+def wedge(client):
+    """What kafka-python 3.0 does to itself: every node is marked as fetched from, and the mark is never cleared."""
+    fetcher = client._fetcher
+    fetcher._nodes_with_pending_fetch_requests.update(node.node_id for node in client._client.cluster.brokers())
+    fetcher._clear_pending_fetch_request = lambda *_: None
+
+
+def test_a_consumer_that_went_silent_is_made_anew_and_reads_on(inputs, open_source):  # noqa: F811
+    kafka = inputs().model_copy(update={"stall_ms": 2_000})
+    source = open_source(kafka, owner := Owner())
+    send(kafka, ("observations", 1, b"before"))
+
+    assert [b"before"] == values(read(source, 1))
+
+    owner.positions[0] = {kafka.topics.observations: 1}
+    wedge(source._consumer)
+    source.poll(1, 600)  # a fetch that was on its way comes in
+    send(kafka, ("observations", 2, b"after"))
+    until(lambda: source.lag().get((kafka.topics.observations, 0)) == 1, source)
+
+    assert [b"after"] == values(read(source, 1))
+    begun_anew = [("lost", 0), ("recreated", None), ("gained", 0)]
+
+    assert [("stalled", kafka.topics.observations, 0), *begun_anew] == owner.told[1:5]
+
+
+def test_standing_still_whatever_is_tried_ends_with_the_place_where_it_stands(inputs, monkeypatch):  # noqa: F811
+    kafka = inputs().model_copy(update={"stall_ms": 1_000})
+    send(kafka, ("pumps", 1, b"never read"))
+    whole = KafkaSource._subscribed
+
+    def wedged(source):
+        client = whole(source)
+        client._fetcher._create_fetch_requests = dict
+        return client
+
+    monkeypatch.setattr(KafkaSource, "_subscribed", wedged)
+    source = KafkaSource(kafka, owner := Owner(), record_bytes=1 << 20, merge_idle_ms=0)
+    with closing(source), pytest.raises(NoProgress, match=r"pumps', partition 0: nothing comes from offset 0"):
+        read(source, 1)
+
+    assert TRIES == owner.told.count(("recreated", None))
+
+
+def test_the_marker_at_the_end_of_a_transaction_is_no_stall(inputs, open_source):  # noqa: F811
+    kafka = inputs().model_copy(update={"stall_ms": 1_000})
+    source = open_source(kafka, owner := Owner())
+    until(lambda: owner.owned, source)
+    options = {"transactional_id": kafka.group_id, "bootstrap_servers": kafka.bootstrap_servers}
+    with closing(KafkaProducer(**options)) as producer:
+        producer.init_transactions()
+        for value in (b"committed", b"aborted"):
+            producer.begin_transaction()
+            producer.send(kafka.topics.observations, value, b"k", partition=0).get(timeout=20)
+            (producer.commit_transaction if value == b"committed" else producer.abort_transaction)()
+
+    assert [b"committed"] == values(read(source, 1))
+
+    for _ in range(50):
+        assert [] == source.poll(100, 100)
+    assert {"gained", "lost"} >= {what for what, *_ in owner.told}
+    assert source.idle(0)
+    assert 0 == source.lag()[kafka.topics.observations, 0]
