@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -82,7 +83,11 @@ class EventWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             try:
                 _wait_for_a_finished_line(path, descriptor)
-                os.write(descriptor, line)
+                before = os.fstat(descriptor).st_size
+                if (taken := os.write(descriptor, line)) < len(line):  # a full disk takes what fits, and says nothing
+                    if os.fstat(descriptor).st_size == before + taken:  # nobody has written behind it
+                        os.ftruncate(descriptor, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -1,5 +1,7 @@
 """What ``ack`` and ``redrive`` write into our own input."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -48,3 +50,21 @@ def test_an_empty_file_takes_the_first_line(tmp_path: Path) -> None:
     send(path)
 
     assert b"{}\n" == path.read_bytes()
+
+
+def test_a_line_that_a_full_disk_takes_only_in_part_is_taken_back_and_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"1\n")
+    program = (
+        "import resource, sys; from pathlib import Path; from tests.pipelines.test_writing import send\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))\n"  # 2 of the 3 bytes fit
+        "send(Path(sys.argv[1]))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", program, str(path)]
+    ended = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+
+    assert 0 != ended.returncode
+    assert "SourceError" in ended.stderr
+    assert "No space left" in ended.stderr
+    assert b"1\n" == path.read_bytes()
