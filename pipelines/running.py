@@ -25,6 +25,7 @@ from pipelines.sources import Owner, Source
 from pipelines.sources.file import FileSource
 from pipelines.sources.kafka import KafkaSource
 from pipelines.store import Store
+from pipelines.web.answers import answers
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
@@ -71,7 +72,7 @@ def running(
         )
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice,
-            cds=Guard(settings.cds_hooks, metrics.cds_refused),
+            cds=Guard(settings.cds_hooks, metrics.cds_refused), answers=answers(settings),
         )  # fmt: skip
         if settings.http.host in EVERY_ADDRESS and not settings.http.hosts:
             log.warning(

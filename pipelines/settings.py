@@ -214,6 +214,7 @@ class Http(_Section):
     host: Name = "127.0.0.1"
     port: int = Field(default=8480, ge=0, le=LAST_PORT)
     hosts: list[HostName] = Field(default=[], max_length=100)
+    tokens_file: FileName | None = None
 
 
 class CdsClient(_Section):

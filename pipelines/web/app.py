@@ -1,4 +1,5 @@
-"""What is served over HTTP: metrics, health, the page of open alerts, CDS Hooks. It only reads, and tells no identifier.
+"""What is served over HTTP: metrics, health, the page of open alerts, CDS Hooks, and the one thing that it
+takes: answers to alerts. It tells no identifier.
 
 Nothing is loaded from elsewhere and nothing runs in the browser: the page is made here and asks for itself again every
 few seconds, so it works without any script, and a strict content security policy costs nothing.
@@ -23,6 +24,7 @@ from pipelines.metrics import Metrics
 from pipelines.settings import CdsHooks
 from pipelines.web import cds_hooks
 from pipelines.web.alert_html import DISCLAIMER, STYLE, alert_html
+from pipelines.web.answers import NOBODY, Answers
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
 from pipelines.web.events import Events
@@ -53,9 +55,10 @@ def build_app(
     hosts: Sequence[str],
     notice: str = "",
     cds: Guard | None = None,
+    answers: Answers = NOBODY,
 ) -> Starlette:
     """The application. ``hosts`` are the names it answers to; ``notice`` stands on top of the page; ``cds`` says who may
-    use CDS Hooks (None = this machine).
+    use CDS Hooks (None = this machine), ``answers`` who may answer an alert.
     """
 
     def page(_: Request) -> Response:
@@ -97,6 +100,7 @@ def build_app(
         routes=[
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()),
             Events(board, reasons).route(),
+            answers.route(),
             *cds_hooks.routes(board, reasons, cds or Guard(CdsHooks())),
         ],
         middleware=[
