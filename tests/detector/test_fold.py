@@ -9,7 +9,7 @@ from detector.catalogue.strict import Problems
 from detector.clock import DAY
 from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
 from detector.engine import run
-from detector.events import Encounter, Observation, PatientEvent
+from detector.events import Encounter, Observation, PatientEvent, Ticked
 from detector.facts import MOST_ALIKE
 from detector.plan import Plan
 
@@ -129,6 +129,24 @@ def test_a_clock_that_goes_wrong_late_in_a_stay_is_still_noticed(plan: Plan) -> 
     bed.records += run(plan, bed.ward, ahead).records
 
     assert {"technical", "itb_withdrawal"} <= {record.syndrome for record in bed.records}
+
+
+def test_the_alert_of_a_clock_that_is_off_is_resolved_when_records_look_right_again(plan: Plan) -> None:
+    def pulse(minute: int, ahead: int) -> Observation:
+        at = instant("0:00") + minute * 60_000
+        return Observation(patient_id=PATIENT, code="hr", value=80, available_at=at, effective_at=at + ahead * 60_000)
+
+    bed = bed_after(plan, ["0:00 temp 37"], "0:00")
+    bed.records += run(plan, bed.ward, [pulse(minute, 200) for minute in range(1, 40)]).records
+
+    assert [("technical", "opened")] == [(one.syndrome, one.state) for one in bed.records]
+
+    right = [
+        event for minute in range(40, 800) for event in (pulse(minute, 0), Ticked(instant("0:00") + minute * 60_000))
+    ]
+    bed.records += run(plan, bed.ward, right).records
+
+    assert ["opened", "lowered", "resolved"] == [one.state for one in bed.records]
 
 
 def test_a_measurement_charted_ahead_and_told_again_is_one_reading(plan: Plan) -> None:

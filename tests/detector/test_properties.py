@@ -259,7 +259,7 @@ def settled(patient: object) -> dict[str, object]:
     return state
 
 
-WORSE = {"temp": 0.7, "ck": 3000, "plt": -40, "ast": 900, "inr": 0.8, "creat": 1.0}
+WORSE = {"temp": 0.7, "ck": 3000, "plt": -40, "ast": 900, "inr": 0.8, "creat": 1.0, "hr": 40, "mas": 1, "gcs": -4}
 
 
 @given(course(spoiled=False), st.sampled_from(sorted(WORSE)))
