@@ -80,10 +80,10 @@ def test_local_codes_of_the_site_are_known(tmp_path: Path) -> None:
         ("a.ndjson", lines(PATIENT), "nothing in the inputs is an event (unread_type 1)"),
         ("a.ndjson", b"", "nothing in the inputs is an event (no records)"),
         ("a.ndjson.gz", b"not gzip", "no readable gzip file"),
-        ("a.json.gz", gzip.compress(raw(observation()))[:-9], "no readable gzip file"),
+        ("a.json.gz", gzip.compress(raw(observation()), mtime=0)[:-9], "no readable gzip file"),
         ("a.parquet", b"PAR1", "unknown kind of file '.parquet'"),
-        ("a.json.gz", gzip.compress(b"[" * 10_001), "over 10000 bytes"),
-        ("a.ndjson.gz", gzip.compress(b"\n" + b"[" * 10_001), "line 2 is over 10000 bytes"),
+        ("a.json.gz", gzip.compress(b"[" * 10_001, mtime=0), "over 10000 bytes"),
+        ("a.ndjson.gz", gzip.compress(b"\n" + b"[" * 10_001, mtime=0), "line 2 is over 10000 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_used_as_a_whole_refuses_the_input(
