@@ -19,23 +19,37 @@ from pipelines.ticks import wall_ms
 STALLED, GAP, CUT_IN_TWO, CLOCK = "consumer_stalled", "offset_out_of_range", "partition_mismatch", "clock_off"
 """What the service itself is alarmed about, beside its models and drift: the first word of a ``Subject``."""
 
-HAPPENED = frozenset({GAP, CUT_IN_TWO})
-"""What has no end that could be seen."""
-
 QUIET_AFTER = 12 * HOUR
 """How long an alert of what happened stays open after the last time: as long as one without a true rule."""
 
-HEADLINES = {
-    STALLED: "{role}: reading stood still while there was more to read; the consumer was made anew",
-    GAP: "{role}: {detail} are gone from the topic; reading went on at the earliest that is there",
-    CUT_IN_TWO: "{role}: records of a patient came on a second partition number and were refused",
-    CLOCK: "{role}: most records lie in the future of our clock, so none is refused for it",
-}
-CHECKS = {
-    STALLED: ("the log for consumer_recreated", "the brokers, and the network to them"),
-    GAP: ("fill the gap from the sending system", "retention of the topic", "whether the topic was made anew"),
-    CUT_IN_TWO: ("whether partitions were added to a topic", "how the sender chooses its keys"),
-    CLOCK: ("the clock of this machine and its time service", "the clocks of the senders"),
+
+class Kind(NamedTuple):
+    """What an alert says, and what to look at. ``happened`` = it has no end that could be seen."""
+
+    headline: str
+    checks: tuple[str, ...]
+    happened: bool = False
+
+
+KINDS = {
+    STALLED: Kind(
+        "{about}: reading stood still while there was more to read; the consumer was made anew",
+        ("the log for consumer_recreated", "the brokers, and the network to them"),
+    ),
+    GAP: Kind(
+        "{about}: {detail} are gone from the topic; reading went on at the earliest that is there",
+        ("fill the gap from the sending system", "retention of the topic", "whether the topic was made anew"),
+        happened=True,
+    ),
+    CUT_IN_TWO: Kind(
+        "{about}: records of a patient came on a second partition number and were refused",
+        ("whether partitions were added to a topic", "how the sender chooses its keys"),
+        happened=True,
+    ),
+    CLOCK: Kind(
+        "{about}: most records lie in the future of our clock, so none is refused for it",
+        ("the clock of this machine and its time service", "the clocks of the senders"),
+    ),
 }
 
 
@@ -86,14 +100,14 @@ class Alarms:
         now = wall_ms() if at is None else at
         mine = self._open[partition]
         records: list[AlertRecord] = []
-        for (kind, role), detail in self._noted.pop(partition, []):
-            about = (kind, role)
+        for about, detail in self._noted.pop(partition, []):
             self._newest[partition, about] = now
             if about not in mine and all(subject(one) != about for one in records):
                 records.append(self._begins(partition, about, now, detail))
         for about, one in mine.items():
             newest = self._newest.get((partition, about), parse_time(one.at))
-            if about in over or (about[0] in HAPPENED and now - newest >= QUIET_AFTER):
+            kind = KINDS.get(about[0])  # models and drift have ends of their own
+            if about in over or (kind is not None and kind.happened and now - newest >= QUIET_AFTER):
                 records.append(resolved(one, max(now, parse_time(one.at)), "over"))
         return records
 
@@ -107,12 +121,10 @@ class Alarms:
                 alarms.pop(subject(record), None)
 
     def _begins(self, partition: int, about: Subject, at: int, detail: str) -> AlertRecord:
-        kind, role = about
+        kind = KINDS[about[0]]
+        headline = kind.headline.format(about=about[1], detail=detail)
         while True:
-            record = opened(
-                self._plan, partition, about, at, because=kind, checks=CHECKS[kind],
-                headline=HEADLINES[kind].format(role=role, detail=detail),
-            )  # fmt: skip
+            record = opened(self._plan, partition, about, at, because=about[0], headline=headline, checks=kind.checks)
             if not self._used(record.alert_id):
                 return record
             at += 1  # the time of a partition may stand still, and an id is made of it

@@ -55,7 +55,7 @@ from pipelines.sources import Owner, RawRecord, Source
 from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.store.audit import Detail
-from pipelines.technical import opened, owner, resolved
+from pipelines.technical import Subject, opened, owner, resolved
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks
 
@@ -337,11 +337,12 @@ class Service:
         for topic, reason in decided.rejected:
             if reason == CUT_IN_TWO:
                 self._alarms.note(partition, CUT_IN_TWO, self._role(topic))
-        over = {(STALLED, self._role(raw.topic)) for raw in raws}
+        over = set[Subject]()
         if raws and self._horizon.clock_is_off:
-            self._alarms.note(partition, CLOCK, HOST)
-        elif raws:
-            over.add((CLOCK, HOST))
+            if (CLOCK, HOST) not in self._alarms.standing():  # there is one clock, whoever notices
+                self._alarms.note(partition, CLOCK, HOST)
+        elif raws and self._alarms.of(partition):
+            over = {(CLOCK, HOST), *((STALLED, self._role(raw.topic)) for raw in raws)}
         ticked = self._ticks.ticked(partition)
         for record in self._alarms.due(partition, None if ticked == NO_TIME else ticked, over):
             self._alarm(decided, record)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from detector.errors import ConfigError, nearest
 from pipelines.settings import Kafka, Settings, read_secret
+from pipelines.web.tokens import read_tokens
 from pipelines.yaml_files import read_yaml
 
 OURS = "config.yaml"
@@ -115,6 +116,11 @@ def _files(settings: Settings) -> Iterator[str]:
                 KeyFile(client.jwks_file, f"$.cds_hooks.clients[{number}].jwks_file")
             except ConfigError as error:
                 yield from error.problems
+    if settings.http.tokens_file is not None:
+        try:
+            read_tokens(settings.http.tokens_file)
+        except ConfigError as error:
+            yield from error.problems
     try:
         settings.identity_key()
     except ConfigError as error:

@@ -19,7 +19,6 @@ from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, named, read_settings, with_overlay
 from pipelines.shadow import shadow_settings
 from pipelines.store import Store
-from pipelines.web.answers import read_tokens
 
 
 @click.command("check", short_help="Check config.yaml, the catalogue, and the rules with their examples.")
@@ -75,8 +74,6 @@ def command(
             _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)
         if settings.drift.reference is not None:
             read_reference(Path(settings.drift.reference), plan.catalogue)
-        if settings.http.tokens_file is not None:
-            read_tokens(settings.http.tokens_file)
         beside = shadow_settings(settings)
         if beside is not None:
             _show_shadow(beside)

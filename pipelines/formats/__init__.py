@@ -36,7 +36,8 @@ class Site(NamedTuple):
     """What a format needs to know of the site.
 
     ``code_map`` holds the site's own codes, as config.yaml names them; what they stand for is in the ``catalogue``
-    already. Those of one topic stand there under ``code_of_topic``; ``topic`` is the role of the one that is read. ``timezone`` is that of times without an offset. ``hl7v2`` says where its messages hold what.
+    already. Those of one topic stand there under ``code_of_topic``; ``topic`` is the role of the one that is read.
+    ``timezone`` is that of times without an offset. ``hl7v2`` says where its messages hold what.
     """
 
     catalogue: Catalogue

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer
+from kafka import ConsumerRebalanceListener
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata, TopicPartition
@@ -66,9 +66,15 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._up = True
         self._connect = partial(consumer, kafka, fetch_bytes=max(record_bytes, MERGE_BYTES))
         self._watchdog = Watchdog(kafka.stall_ms / 1_000)
-        self._consumer = self._subscribed()
+        self._consumer = self._connect()
+        try:
+            equal_partition_counts({t: len(self._consumer.partitions_for_topic(t) or ()) for t in self._role})
+            self._subscribe()
+        except BaseException:
+            self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+            raise
         self._ends = Ends(partial(end_reader, kafka))
-        self._ends.__enter__()
+        self._ends.start()
 
     def poll(self, max_records: int, timeout_ms: int) -> list[RawRecord]:
         taken = self._take(max_records)
@@ -118,7 +124,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     def close(self) -> None:
-        self._ends.__exit__(None, None, None)
+        self._ends.close()
         self._leave()
 
     def _leave(self) -> None:
@@ -127,15 +133,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         for partition in list(self._buffers):
             self._lose(partition)
 
-    def _subscribed(self) -> KafkaConsumer:
-        client = self._connect()
-        try:
-            equal_partition_counts({t: len(client.partitions_for_topic(t) or ()) for t in self._role})
-            client.subscribe(list(self._role), listener=self)
-        except BaseException:
-            client.close(autocommit=False, timeout_ms=CLOSE_MS)
-            raise
-        return client
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(list(self._role), listener=self)
 
     # -- standing still ----------------------------------------------------------------------------------------------
 
@@ -158,7 +157,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
                 f" there is more, and {TRIES} new consumers did not help; expected records; look at the brokers"
             )
         self._leave()
-        self._consumer = self._subscribed()
+        self._consumer = self._connect()
+        self._subscribe()
         self._owner.recreated()
 
     def _wanted(self) -> dict[TopicPartition, int]:

@@ -11,14 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from types import TracebackType
-from typing import Self
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
-
-from pipelines.errors import SourceError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +30,7 @@ TRIES = 3
 
 
 class Ends:
-    """Where topics end, asked again and again until the ``with`` block is left. ``connect`` makes a client."""
+    """Where topics end, asked again and again in a thread. ``connect`` makes a client."""
 
     def __init__(self, connect: Callable[[], KafkaConsumer]) -> None:
         self._connect = connect
@@ -45,13 +40,12 @@ class Ends:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask_on, name="ends", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to ask."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ask no more."""
         self._over.set()
         self._thread.join(timeout=ASK_S)
 
@@ -65,14 +59,18 @@ class Ends:
 
     def _ask_on(self) -> None:
         client: KafkaConsumer | None = None
+        told: type[Exception] | None = None
         while not self._over.wait(ASK_S):
             wanted = self._wanted
             try:
                 client = client or self._connect()
                 self._known = client.end_offsets(wanted, timeout_ms=int(ASK_S * 1_000)) if wanted else {}
                 self._answered_s = time.monotonic()
-            except (KafkaError, SourceError) as error:
-                log.debug("ends_unknown error=%s", type(error).__name__)
+                told = None
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this thread no stall would be seen
+                if type(error) is not told:
+                    told = type(error)
+                    log.warning("ends_unknown error=%s effect='no stall is seen'", told.__name__)
                 if client is not None:
                     client.close(timeout_ms=0)
                 client = None

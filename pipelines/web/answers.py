@@ -18,16 +18,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from detector.errors import ConfigError, InputError, ItbwatchError
+from detector.errors import InputError, ItbwatchError
 from detector.events import AckReason, Action
 from pipelines.answering import MOST_HOURS, send_answer
-from pipelines.settings import UNWRITABLE, Settings, read_secret
+from pipelines.settings import Settings
+from pipelines.web.requests import bearer, body_of, refused
+from pipelines.web.tokens import read_tokens
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 4_096
-SMALLEST_TOKEN: Final = 32  # characters
-WHERE: Final = "$.http.tokens_file"
 
 READ_ONLY: Final = (
     "acknowledgements: nobody may answer over HTTP here; expected http.tokens_file in config.yaml, or itbwatch ack"
@@ -61,45 +61,41 @@ class Answers:
 
     async def _answer(self, request: Request) -> Response:
         if not self._tokens:
-            return _refused(403, READ_ONLY)
-        by = self._who(request.headers.get("authorization", ""))
+            return refused(403, READ_ONLY)
+        by = self._who(bearer(request.headers.get("authorization")))
         if by is None:
             log.warning("answer_refused reason=token")
-            return _refused(401, NO_TOKEN, {"www-authenticate": 'Bearer realm="itbwatch"'})
+            return refused(401, NO_TOKEN, {"www-authenticate": 'Bearer realm="itbwatch"'})
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _refused(415, NOT_JSON)
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_BYTES:
-                return _refused(413, TOO_LONG)
+            return refused(415, NOT_JSON)
+        body = await body_of(request, MOST_BYTES)
+        if body is None:
+            return refused(413, TOO_LONG)
         try:
-            answer = _ANSWERS.decode(bytes(body))
+            answer = _ANSWERS.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
-            return _refused(400, f"body: {error}; expected action and reason, and hours with the action snooze")
+            return refused(400, f"body: {error}; expected action and reason, and hours with the action snooze")
         if answer.hours is not None and answer.action != "snooze":
-            return _refused(400, f"hours: with the action {answer.action}; expected the action snooze")
+            return refused(400, f"hours: with the action {answer.action}; expected the action snooze")
         alert_id = request.path_params["alert_id"]
         try:
             newest = await run_in_threadpool(self._send, alert_id, answer.action, answer.reason, by, answer.hours)
         except InputError as error:
-            return _refused(404, str(error))
+            return refused(404, str(error))
         except ItbwatchError as error:
             log.error("answer_not_sent error=%s", type(error).__name__)  # noqa: TRY400 - no traceback: it may name a patient
-            return _refused(503, "the answer was not taken; try again; the log of the service says why")
+            return refused(503, "the answer was not taken; try again; the log of the service says why")
         return JSONResponse(
             {"alert_id": newest["alert_id"], "sent": answer.action, "by": by, "state": newest["state"]}, 202
         )
 
-    def _who(self, header: str) -> str | None:
+    def _who(self, token: str | None) -> str | None:
         """Whose token it is. Every token is compared, each in constant time."""
-        scheme, _, token = header.partition(" ")
-        shown = token.strip().encode("latin-1", "replace")
         found = None
         for mine, name in self._tokens.items():
-            if hmac.compare_digest(mine, shown):
+            if token is not None and hmac.compare_digest(mine, token.encode("latin-1", "replace")):
                 found = name
-        return found if scheme.lower() == "bearer" else None
+        return found
 
 
 NOBODY: Final = Answers({}, lambda *_: {})
@@ -115,39 +111,3 @@ def answers(settings: Settings) -> Answers:
         {} if settings.http.tokens_file is None else read_tokens(settings.http.tokens_file),
         lambda *answer: send_answer(settings, *answer),
     )
-
-
-def read_tokens(path: str) -> dict[str, str]:
-    """Token -> name, from lines ``name: token`` of a file of mode 0600; empty lines and lines of ``#`` are passed over.
-
-    Raises:
-        ConfigError: with every line that cannot be used; no token is repeated in it.
-    """
-    problems, tokens = list[str](), dict[str, str]()
-    try:
-        lines = read_secret(path, WHERE).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"config.yaml {WHERE}: {path!r} is not UTF-8; expected lines of name: token"]) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, _, token = (part.strip() for part in line.rpartition(":"))
-        if not name or UNWRITABLE.search(name):
-            problems.append(f"line {number}: expected name: token")
-        elif len(token) < SMALLEST_TOKEN or not token.isascii() or any(map(str.isspace, token)):
-            problems.append(
-                f"line {number}: a token of {len(token)} characters; expected {SMALLEST_TOKEN} or more of ASCII"
-            )
-        elif token in tokens:
-            problems.append(f"line {number}: the token of an earlier line; expected one of its own for each name")
-        else:
-            tokens[token] = name
-    if not problems and not tokens:
-        problems.append("holds no token; expected lines of name: token")
-    if problems:
-        raise ConfigError([f"config.yaml {WHERE}: {path!r} {problem}" for problem in problems])
-    return tokens
-
-
-def _refused(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"error": why}, status_code=status, headers=dict(headers or {}))

@@ -22,6 +22,7 @@ from pipelines.exports import told
 from pipelines.web.alert_html import DISCLAIMER
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
+from pipelines.web.requests import body_of, refused
 
 SERVICE: Final = "itb-withdrawal"
 HOOK: Final = "patient-view"
@@ -64,15 +65,15 @@ def routes(board: Board, reasons: Callable[[], Sequence[str]], guard: Guard) -> 
     async def service(request: Request) -> Response:
         if (refusal := guard.refusal(request)) is not None:
             return refusal
-        body = await _body(request)
+        body = await body_of(request, MOST_BYTES)
         if body is None:
-            return _refused(413, f"expected at most {MOST_BYTES} bytes")
+            return refused(413, f"expected at most {MOST_BYTES} bytes")
         try:
             asked = _REQUESTS.decode(body)
         except (msgspec.DecodeError, RecursionError):
-            return _refused(400, "expected a CDS Hooks request with hook, hookInstance and context.patientId")
+            return refused(400, "expected a CDS Hooks request with hook, hookInstance and context.patientId")
         if asked.hook != HOOK:
-            return _refused(400, f"expected the hook {HOOK}")
+            return refused(400, f"expected the hook {HOOK}")
         alerts = [one for one in board.of_patient(asked.context.patientId) if one.syndrome in SHOWN]
         missing = reasons()
         return JSONResponse({"cards": [*([_not_ready(missing)] if missing else []), *map(card, alerts)]})
@@ -112,17 +113,3 @@ def _line(one: Evidence) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_SUMMARY else text[: LONGEST_SUMMARY - 1] + "…"
-
-
-async def _body(request: Request) -> bytes | None:
-    """The body; None = it is too long, and was not read to its end."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            return None
-    return bytes(body)
-
-
-def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status_code=status)

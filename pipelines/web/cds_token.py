@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from detector.errors import ConfigError
 from pipelines.settings import CdsHooks, is_loopback
+from pipelines.web.requests import bearer, refused
 
 log = logging.getLogger(__name__)
 
@@ -170,14 +171,14 @@ class Guard:
                 self.check(request.headers.get("authorization"), f"{self._url}{request.url.path}")
             elif request.client is None or not is_loopback(request.client.host):
                 raise Refused("not_loopback")
-        except Refused as refused:
-            self._told(refused.reason)
-            why = REASONS[refused.reason]
-            if refused.reason == "not_loopback":
-                return JSONResponse({"error": why}, status_code=403)
-            said = "" if refused.reason == "no_token" else f', error="invalid_token", error_description="{why}"'
+        except Refused as error:
+            self._told(error.reason)
+            why = REASONS[error.reason]
+            if error.reason == "not_loopback":
+                return refused(403, why)
+            said = "" if error.reason == "no_token" else f', error="invalid_token", error_description="{why}"'
             header = {"www-authenticate": f'Bearer realm="itbwatch"{said}'}  # RFC 6750, section 3
-            return JSONResponse({"error": why}, status_code=401, headers=header)
+            return refused(401, why, header)
         return None
 
     def check(self, authorization: str | None, audience: str) -> None:
@@ -185,10 +186,10 @@ class Guard:
         Raises:
             Refused: the header holds no token that is good for this address, now, and for the first time.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = bearer(authorization)
+        if token is None:
             raise Refused("no_token")
-        claims = self._claims(token.strip(), audience)
+        claims = self._claims(token, audience)
         if claims["exp"] - claims["iat"] > LONGEST_S:
             raise Refused("too_long")
         self._first_time(claims)

@@ -1,108 +1,15 @@
 import socket
-import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka.structs import TopicPartition
 
 from detector.errors import ConfigError
 from pipelines.errors import SourceError
-from pipelines.formats.canonical import KINDS
-from pipelines.settings import Kafka, Topics
+from pipelines.settings import Kafka
 from pipelines.sources.kafka import REDRIVEN, KafkaSource
-
-WAIT_S = 20
-
-
-class Owner:
-    """Remembers what it was told; answers with positions by partition number."""
-
-    def __init__(self, positions=None):
-        self.positions = positions or {}
-        self.told = []
-
-    def gained(self, partition):
-        self.told.append(("gained", partition))
-        return self.positions.get(partition, {})
-
-    def lost(self, partition):
-        self.told.append(("lost", partition))
-
-    @property
-    def owned(self):
-        mine = set()
-        for what, partition, *_ in self.told:
-            {"gained": mine.add, "lost": mine.discard}.get(what, lambda _: None)(partition)
-        return mine
-
-    def gap(self, topic, partition, wanted, earliest):
-        self.told.append(("gap", topic, partition, wanted, earliest))
-
-    def stalled(self, topic, partition):
-        self.told.append(("stalled", topic, partition))
-
-    def recreated(self):
-        self.told.append(("recreated", None))
-
-
-@pytest.fixture
-def inputs(kafka, topics, topic_prefix):
-    """Input topics of their own with so many partitions, as settings."""
-
-    def make(partitions=1, **other):
-        names = topics(**(dict.fromkeys([*KINDS, "alerts", "deadletters"], partitions) | other))
-        return Kafka(
-            bootstrap_servers=[kafka.bootstrap], topics=Topics(**names), group_id=topic_prefix + "group",
-            session_timeout_ms=6_000, heartbeat_interval_ms=1_000,
-        )  # fmt: skip
-
-    return make
-
-
-@pytest.fixture
-def open_source():
-    with ExitStack() as stack:
-
-        def open_source(kafka, owner, merge_idle_ms=0):
-            source = KafkaSource(kafka, owner, record_bytes=1 << 20, merge_idle_ms=merge_idle_ms)
-            stack.callback(source.close)
-            return source
-
-        yield open_source
-
-
-def send(kafka, *records):
-    """(role, timestamp, value[, partition[, headers]]), one after the other."""
-    with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as producer:
-        for role, timestamp, value, *more in records:
-            partition, headers = (*more, *(0, None)[len(more) :])
-            producer.send(
-                getattr(kafka.topics, role), value, b"k", partition=partition, timestamp_ms=timestamp, headers=headers
-            )
-        producer.flush(timeout=WAIT_S)
-
-
-def read(source, count, most=100):
-    records = []
-    deadline = time.monotonic() + WAIT_S
-    while len(records) < count and time.monotonic() < deadline:
-        records += source.poll(most, 200)
-    return records
-
-
-def until(holds, *sources):
-    """Poll the sources in turn until something holds."""
-    deadline = time.monotonic() + WAIT_S
-    while not holds() and time.monotonic() < deadline:
-        for source in sources:
-            source.poll(100, 100)
-
-    assert holds()
-
-
-def values(records):
-    return [record.value for record in records]
+from tests.pipelines.sources.on_kafka import Owner, read, send, until, values
 
 
 def test_the_topics_of_a_partition_are_merged_by_timestamp_then_topic_then_offset(inputs, open_source):

@@ -1,5 +1,6 @@
 """The watchdog by a clock of its own, and on real stalls of a real consumer."""
 
+import time
 from contextlib import closing
 
 import pytest
@@ -8,8 +9,8 @@ from kafka.structs import TopicPartition
 
 from pipelines.errors import NoProgress
 from pipelines.sources.kafka import KafkaSource
-from pipelines.sources.watchdog import TRIES, Watchdog
-from tests.pipelines.sources.test_kafka import Owner, inputs, open_source, read, send, until, values  # noqa: F401
+from pipelines.sources.watchdog import TRIES, Ends, Watchdog
+from tests.pipelines.sources.on_kafka import Owner, read, send, until, values
 
 LAB = TopicPartition("labs", 0)
 
@@ -60,6 +61,30 @@ def test_what_waited_before_it_moved_does_not_count(watch):
     assert 0 == watch(4, 7, 9) + watch(4, 8, 9)
 
 
+def test_whatever_stops_the_asking_it_is_asked_again():
+    class Broken:
+        def end_offsets(self, *_, **__):
+            raise AttributeError("a mistake of the client library")
+
+        def close(self, **_):
+            pass
+
+    class Whole(Broken):
+        def end_offsets(self, wanted, **_):
+            return dict.fromkeys(wanted, 8)
+
+    clients = [Broken(), Whole()]
+    ends = Ends(lambda: clients.pop(0))
+    ends.want([LAB])
+    ends.start()
+    deadline = time.monotonic() + 20
+    while not ends.known() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ends.close()
+
+    assert {LAB: 8} == ends.known()
+
+
 def test_while_nobody_knows_the_end_nothing_stalls(watch):
     assert 0 == watch(4, 7, 8) + watch(50, 7, None) + watch(4, 7, 8)
 
@@ -88,7 +113,7 @@ def wedge(client):
     fetcher._clear_pending_fetch_request = lambda *_: None
 
 
-def test_a_consumer_that_went_silent_is_made_anew_and_reads_on(inputs, open_source):  # noqa: F811
+def test_a_consumer_that_went_silent_is_made_anew_and_reads_on(inputs, open_source):
     kafka = inputs().model_copy(update={"stall_ms": 2_000})
     source = open_source(kafka, owner := Owner())
     send(kafka, ("observations", 1, b"before"))
@@ -107,17 +132,16 @@ def test_a_consumer_that_went_silent_is_made_anew_and_reads_on(inputs, open_sour
     assert [("stalled", kafka.topics.observations, 0), *begun_anew] == owner.told[1:5]
 
 
-def test_standing_still_whatever_is_tried_ends_with_the_place_where_it_stands(inputs, monkeypatch):  # noqa: F811
+def test_standing_still_whatever_is_tried_ends_with_the_place_where_it_stands(inputs, monkeypatch):
     kafka = inputs().model_copy(update={"stall_ms": 1_000})
     send(kafka, ("pumps", 1, b"never read"))
-    whole = KafkaSource._subscribed
+    subscribe = KafkaSource._subscribe
 
     def wedged(source):
-        client = whole(source)
-        client._fetcher._create_fetch_requests = dict
-        return client
+        source._consumer._fetcher._create_fetch_requests = dict
+        subscribe(source)
 
-    monkeypatch.setattr(KafkaSource, "_subscribed", wedged)
+    monkeypatch.setattr(KafkaSource, "_subscribe", wedged)
     source = KafkaSource(kafka, owner := Owner(), record_bytes=1 << 20, merge_idle_ms=0)
     with closing(source), pytest.raises(NoProgress, match=r"pumps', partition 0: nothing comes from offset 0"):
         read(source, 1)
@@ -125,7 +149,7 @@ def test_standing_still_whatever_is_tried_ends_with_the_place_where_it_stands(in
     assert TRIES == owner.told.count(("recreated", None))
 
 
-def test_the_marker_at_the_end_of_a_transaction_is_no_stall(inputs, open_source):  # noqa: F811
+def test_the_marker_at_the_end_of_a_transaction_is_no_stall(inputs, open_source):
     kafka = inputs().model_copy(update={"stall_ms": 1_000})
     source = open_source(kafka, owner := Owner())
     until(lambda: owner.owned, source)

@@ -11,9 +11,10 @@ from detector.events import Encounter, Observation, Pump
 from pipelines.metrics import Metrics
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
-from pipelines.web.answers import answers, read_tokens
+from pipelines.web.answers import answers
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
+from pipelines.web.tokens import read_tokens
 from tests.pipelines.in_process import alert_lines, append, drain, file_settings, serving
 
 PLAN = load_plan(Settings())

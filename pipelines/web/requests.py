@@ -1,0 +1,29 @@
+"""What every route that takes something does with a request: its token, its body, and the answer that refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token of an Authorization header (RFC 6750, section 2.1). None = it has none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def body_of(request: Request, most_bytes: int) -> bytes | None:
+    """The body; None = it is longer than ``most_bytes``, and was not read to its end."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most_bytes:
+            return None
+    return bytes(body)
+
+
+def refused(status: int, why: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """``why`` names fields and what was expected, never what was sent."""
+    return JSONResponse({"error": why}, status_code=status, headers=dict(headers or {}))
