@@ -1,8 +1,8 @@
 """OMOP Common Data Model 5.3 and 5.4: a folder of its tables as CSV, CSV.gz or Parquet.
 
 Read: person, visit_detail, visit_occurrence; measurement and observation; drug_exposure, device_exposure and, with the
-concept table, procedure_occurrence for the pump, and drug_exposure for oral baclofen. Of measurement and observation one must be there; the others may be left out,
-and what is missing is remarked. A stay is a visit_detail of intensive care; where there is none, a visit_occurrence. A
+concept table, procedure_occurrence for the pump, and drug_exposure for oral baclofen. Of measurement and observation one
+must be there; the others may be left out, and what is missing is remarked. A stay is a visit_detail of intensive care; where there is none, a visit_occurrence. A
 result needs its time of day (``measurement_datetime``): a date alone is counted and left out. The CDM keeps no time at
 which a result was filed: laboratory results are known after the usual time of their test (``omop.yaml``). A result with
 an operator (``<``) keeps it, as text. Times are taken as UTC.
