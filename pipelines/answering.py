@@ -8,6 +8,7 @@ from typing import Any
 from detector.clock import HOUR
 from detector.errors import InputError
 from detector.events import Acknowledgement, AckReason, Action
+from detector.plan import SILENCE
 from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
 from pipelines.settings import Settings
@@ -15,7 +16,7 @@ from pipelines.store import Store
 from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter
 
-MOST_HOURS = 12
+MOST_HOURS = SILENCE // HOUR
 """How long a snooze may last (DESIGN.md section 2)."""
 
 
