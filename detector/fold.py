@@ -154,8 +154,9 @@ class Fold:
         if not mine:
             return NOTHING
         patient.unmatched = tuple(one for one in patient.unmatched if one not in mine)
-        ahead, changed = patient.ahead, NOTHING.union(*(self.observation(patient, one) for one in mine))
-        patient.ahead = ahead  # they were counted when they came
+        ahead, uncounted = patient.ahead, Fold(self.plan, Ledger())  # they were counted and listed when they came
+        changed = NOTHING.union(*(uncounted.observation(patient, one) for one in mine))
+        patient.ahead = ahead
         return changed
 
     def _names(self, event: Observation) -> str | None:

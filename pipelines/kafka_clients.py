@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 
 from detector.errors import ConfigError, nearest
 from pipelines.errors import SourceError
-from pipelines.settings import Kafka, read_secret
+from pipelines.settings import Kafka, read_secret_line
 
 log = logging.getLogger(__name__)
 Client = TypeVar("Client")
@@ -171,7 +171,7 @@ def _client(make: Callable[..., Client], kafka: Kafka, **options: Any) -> Client
         secure |= {
             "sasl_mechanism": security.sasl_mechanism,
             "sasl_plain_username": security.username,
-            "sasl_plain_password": read_secret(security.password_file, "$.kafka.security.password_file").decode(),
+            "sasl_plain_password": read_secret_line(security.password_file, "$.kafka.security.password_file"),
         }
     servers = ", ".join(kafka.bootstrap_servers)
     try:

@@ -378,3 +378,18 @@ def read_secret(path: str, where: str) -> bytes:
     except OSError as error:
         problem = f"{path!r} cannot be read ({error.strerror}); expected a file of mode 0600"
         raise ConfigError([f"config.yaml {where}: {problem}"]) from error
+
+
+def read_secret_line(path: str, where: str) -> str:
+    """The one line of text in such a file.
+
+    Raises:
+        ConfigError: as ``read_secret``, or it is empty, several lines, or no UTF-8; nothing of it is repeated.
+    """
+    try:
+        line = read_secret(path, where).decode()
+    except UnicodeDecodeError:
+        line = ""
+    if not line or UNWRITABLE.search(line):
+        raise ConfigError([f"config.yaml {where}: {path!r} cannot be used; expected one line of UTF-8 text"])
+    return line

@@ -16,7 +16,7 @@ import pydantic
 from pydantic import BaseModel
 
 from detector.errors import ConfigError, nearest
-from pipelines.settings import Kafka, Settings, read_secret
+from pipelines.settings import Kafka, Settings, read_secret_line
 from pipelines.web.tokens import read_tokens
 from pipelines.yaml_files import read_yaml
 
@@ -101,13 +101,18 @@ def _files(settings: Settings) -> Iterator[str]:
         file = getattr(security, key)
         if file is not None and not Path(file).is_file():
             yield f"{OURS} $.kafka.security.{key}: {file!r}: no such file; expected a PEM file; correct the path"
-    secrets = {"$.kafka.security.password_file": security.password_file, "$.store.url_file": settings.store.url_file}
-    for where, file in secrets.items():
-        if file is not None:
-            try:
-                read_secret(file, where)
-            except ConfigError as error:
-                yield from error.problems
+    if security.password_file is not None:
+        try:
+            read_secret_line(security.password_file, "$.kafka.security.password_file")
+        except ConfigError as error:
+            yield from error.problems
+    if settings.store.url_file is not None:
+        from pipelines.store.postgresql import read_address
+
+        try:
+            read_address(settings.store.url_file)
+        except ConfigError as error:
+            yield from error.problems
     if settings.cds_hooks.clients:
         from pipelines.web.cds_token import KeyFile
 

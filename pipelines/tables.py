@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ FAULT = "fault!"
 
 LARGEST_EXPANSION = 1_000  # a Parquet file of 4 kB can stand for 2 GiB; honest tables stay far below both limits
 EXPANSION_MATTERS_FROM = 256 << 20
+
+NOT_PACKED = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What a compressed file raises that was cut short or damaged."""
 
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:[0-5]\dZ?$"  # in UTC, whole seconds, no leap second
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
@@ -168,7 +172,9 @@ def _read_ndjson(path: Path, columns: Columns) -> pl.DataFrame:
 def _read_csv(path: Path, columns: Columns) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
+            raise
         return _read_csv_by_rows(path, columns, first_line(error))
     names = [_AGAIN.sub("", name) if _AGAIN.sub("", name) in frame.columns else name for name in frame.columns]
     return frame.select(columns.present(path, names))
@@ -191,8 +197,10 @@ def _read_csv_by_rows(path: Path, columns: Columns, because: str) -> pl.DataFram
                 faults.append(fault)
                 for name, place in places.items():
                     cells[name].append(None if fault or place >= len(row) else row[place] or None)
-    except (csv.Error, EOFError, gzip.BadGzipFile) as error:
+    except csv.Error as error:
         raise InputRefused(_no_csv(path, because)) from error
+    except NOT_PACKED as error:
+        raise InputRefused(f"{path}: no readable gzip file ({because}); expected a whole one") from error
     if not any(faults):  # row by row nothing is wrong with it: what was found first holds
         raise InputRefused(_no_csv(path, because))
     return pl.DataFrame(cells | {FAULT: faults}, schema=dict.fromkeys([*cells, FAULT], pl.String))

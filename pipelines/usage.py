@@ -42,7 +42,9 @@ def usage_line(error: click.ClickException) -> str:
 
 
 def _hint(error: click.ClickException, context: click.Context | None) -> str:
-    """The nearest command or choice; of options the library tells it itself."""
+    """The nearest command or choice, where the library does not tell it itself."""
+    if "Did you mean" in error.format_message():
+        return ""
     if isinstance(error, click.BadParameter) and error.param is not None and isinstance(error.param.type, click.Choice):
         words = error.format_message().split("'")
         written = next((word for word in words[1::2] if not word.startswith("-")), "")

@@ -28,10 +28,10 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         here = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, "an alias (write the value out)", here)
+            raise yaml.MarkedYAMLError(None, None, "found an alias (write the value out)", here)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.MarkedYAMLError(None, None, f"more than {DEEPEST} levels of nesting", here)
+            raise yaml.MarkedYAMLError(None, None, f"found more than {DEEPEST} levels of nesting", here)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -40,7 +40,7 @@ class _PlainLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(None, None, "a key that is no plain text", key.start_mark)
+                raise yaml.MarkedYAMLError(None, None, "found a key that is no plain text", key.start_mark)
             if key.value in seen:
                 self.doubled.append((key.start_mark, f"the key {key.value!r} a second time"))
             seen.add(key.value)
@@ -68,7 +68,8 @@ def read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError([f"{path}{where}: found {error.problem}; expected plain YAML"]) from error
+        hint = "; indent with blanks" if r"'\t'" in (error.problem or "") else ""
+        raise ConfigError([f"{path}{where}: {error.problem}; expected plain YAML{hint}"]) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([f"{path}: {str(error).splitlines()[0]}; expected plain YAML"]) from error
     if loader.doubled:

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from detector.errors import ConfigError, nearest
 from pipelines.dataset import InputRefused
-from pipelines.tables import Columns, as_kinds, first_line, kind_of, parquet_file
+from pipelines.tables import NOT_PACKED, Columns, as_kinds, first_line, kind_of, parquet_file
 
 KINDS = (".parquet", ".csv", ".csv.gz")
 BLOCK = 4 << 20  # bytes of text at once, and the longest row there may be
@@ -149,7 +149,7 @@ def _header(path: Path) -> list[str]:
     try:
         with _text(path) as file:
             return next(csv.reader(file), [])
-    except (csv.Error, EOFError, gzip.BadGzipFile) as error:
+    except (csv.Error, *NOT_PACKED) as error:
         raise InputRefused(_no_csv(path, error)) from error
 
 

@@ -8,7 +8,6 @@ record was available when it was issued, else when it happened. Ages and sexes c
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from pipelines.formats.fhir.encounters import age_years, sex
 from pipelines.formats.fhir.resources import BUNDLE, DECODERS, ENTRY, KIND, Patient
 from pipelines.plan_files import load_catalogue
 from pipelines.settings import Settings
-from pipelines.tables import kind_of
+from pipelines.tables import NOT_PACKED, kind_of
 
 LINES = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 WHOLE = (".json", ".json.gz")
@@ -209,7 +208,7 @@ def _records(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield 0, whole
                 return
             yield from _lines(path, file)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except NOT_PACKED as error:
         raise InputRefused(f"{path}: no readable gzip file; expected a whole one") from error
 
 

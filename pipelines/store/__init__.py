@@ -20,8 +20,8 @@ from detector.clock import DAY, HOUR
 from pipelines.errors import StoreError
 from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
-from pipelines.settings import read_secret
 from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
+from pipelines.store.postgresql import read_address
 from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
     OUTGOING,
@@ -103,8 +103,7 @@ class Store:
         try:
             if settings.url_file is not None:
                 self.name = "PostgreSQL"
-                url = read_secret(settings.url_file, "$.store.url_file").decode()
-                self._engine = sa.create_engine(url, pool_pre_ping=True)
+                self._engine = sa.create_engine(read_address(settings.url_file), pool_pre_ping=True)
             else:
                 self.name = settings.path
                 path = Path(settings.path)
@@ -376,7 +375,7 @@ class Store:
                 yield connection
         except SQLAlchemyError as error:
             # Only operational errors are quoted: the others may carry the values of a row.
-            said = str(getattr(error, "orig", error)).splitlines()[0] if isinstance(error, OperationalError) else ""
+            said = str(getattr(error, "orig", error)).partition("\n")[0] if isinstance(error, OperationalError) else ""
             raise StoreError(
                 f"store {self.name}: {said or type(error).__name__}; expected a readable and writable database;"
                 " check its disk, its mode and that it answers, then start again"

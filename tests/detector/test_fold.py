@@ -11,6 +11,7 @@ from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
 from detector.engine import run
 from detector.events import Encounter, Observation, PatientEvent, Ticked
 from detector.facts import MOST_ALIKE
+from detector.ledger import Ledger
 from detector.plan import Plan
 
 
@@ -160,6 +161,29 @@ def test_a_measurement_charted_ahead_and_told_again_is_one_reading(plan: Plan) -
     bed.records += run(plan, bed.ward, twice).records
 
     assert {"watch"} == {record.severity for record in bed.records}
+
+
+@pytest.mark.parametrize("reason", ["ambiguous_correction", "needs_weight"])
+def test_an_observation_that_can_be_used_later_in_its_instant_is_counted_and_listed_once(
+    plan: Plan, reason: str
+) -> None:
+    at = instant("1:00")
+    told = {"patient_id": PATIENT, "effective_at": at, "available_at": at}
+    early = Observation(code="temp", value=38.4, status="corrected", **told)
+    later: PatientEvent = Observation(code="temp", value=36.6, **told)
+    if reason == "needs_weight":
+        early = Observation(code="uop", value=0.4, unit="mL/kg/h", **told)
+        later = encounter("transferred", "1:00", weight_kg=70.0)
+    bed = bed_after(plan, ["0:00 temp 37"], "0:00")
+    ledger = Ledger()
+    rejected = run(plan, bed.ward, [early, later], None, ledger).rejected
+
+    assert [reason] == [one.reason for one in rejected]
+    assert 1 + isinstance(later, Observation) == sum(
+        n for key, n in ledger.counts.items() if key[0] == "observations_total"
+    )
+    assert 1 == ledger.counts["observations_total", early.code, reason]
+    assert (38.4 if reason != "needs_weight" else 28.0) == bed.ward.patients[PATIENT].series[early.code].value[-1]
 
 
 def test_of_two_readings_of_one_instant_the_withdrawn_one_stays_out_after_a_restart(plan: Plan) -> None:

@@ -88,6 +88,10 @@ limits: {record_bytes: .nan}
         ("source: !!python/object:os.system x\n", "could not determine a constructor"),
         ("kafka: " + "[" * 50 + "]" * 50, "levels of nesting"),
         ("source: [", "expected plain YAML"),
+        (
+            "kafka:\n\tclient_id: x\n",
+            r": found character '\t' that cannot start any token; expected plain YAML; indent with blanks",
+        ),
         (b"source: \xff\n", "not UTF-8"),
         ("# " + "x" * (1 << 20), "larger than"),
         ("- a\n- b\n", "expected a mapping"),
@@ -131,6 +135,38 @@ def test_what_cannot_work_is_refused_when_it_is_read(load, text, expected):
 
     assert line.startswith("config.yaml $.")
     assert expected in line
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b" \n", b"SECRET\nSECRET", b"SECRET\x00"])
+def test_a_password_that_is_no_line_of_text_is_refused_and_not_repeated(load, tmp_path, content):
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    sasl = f"{{protocol: sasl_ssl, sasl_mechanism: PLAIN, username: u, password_file: {file}}}"
+    (line,) = problems(load, f"kafka: {{security: {sasl}}}")
+
+    assert (
+        f"config.yaml $.kafka.security.password_file: '{file}' cannot be used; expected one line of UTF-8 text" == line
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [b"", b"\xff", b"SECRET", b"postgresql+psycopg://u:SECRET@h:port/x", b"postgresql+psycopg://u:SECRET@h/x\nSECRET",
+     b"mysql://u:SECRET@h/x", b"postgresql://u:SECRET@h/x"],
+)  # fmt: skip
+def test_an_address_of_the_store_that_is_none_is_refused_and_not_repeated(load, tmp_path, address):
+    file = tmp_path / "url"
+    file.write_bytes(address)
+    file.chmod(0o600)
+    (line,) = problems(load, f"store: {{url_file: {file}}}")
+
+    assert line.startswith(f"config.yaml $.store.url_file: '{file}' ")
+    assert "; expected " in line
+    assert "SECRET" not in line
+
+    file.write_bytes(b"postgresql+psycopg://u:SECRET@h/x\n")
+    assert str(file) == load(f"store: {{url_file: {file}}}").store.url_file
 
 
 def test_a_mistake_of_one_key_hides_none_of_the_files_that_others_name(load):

@@ -120,6 +120,26 @@ def test_a_row_of_text_that_cannot_be_read_is_marked_and_its_neighbours_are_read
     assert ["Cel", None, None, None, None] == table["unit"].to_list()
 
 
+@pytest.mark.parametrize("damage", ["cut", "bent", "checksum", "not packed at all"])
+def test_a_packed_table_that_was_cut_short_or_damaged_is_refused_by_name(
+    text: Callable[..., Path], damage: str
+) -> None:
+    rows = b"".join(b"%d,%d,2150-03-01T08:05:00Z\n" % (number, number) for number in range(9_000))
+    packed = bytearray(gzip.compress(b"patient_id,value,at\n" + rows, mtime=0))
+    match damage:
+        case "cut":
+            del packed[len(packed) // 2 :]
+        case "bent":
+            packed[len(packed) // 2] ^= 0xFF
+        case "checksum":
+            packed[-5] ^= 1
+        case _:
+            packed[:] = b"\x1f\x8b" + rows
+
+    with pytest.raises(InputRefused, match=r"t\.csv\.gz: no readable gzip file \(.*expected a whole one"):
+        read_table(text(bytes(packed), "t.csv.gz"), COLUMNS)
+
+
 def test_a_column_that_is_there_twice_is_refused(text: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match=r"column 'value' is there twice"):
         read_table(text("patient_id,value,at,value\na,1,2150-03-01T08:05:00Z,2\n"), COLUMNS)

@@ -107,6 +107,15 @@ def test_a_file_that_ends_too_soon_refuses_the_set(tmp_path: Path) -> None:
         folder(tmp_path).required("events", COLUMNS).whole()
 
 
+def test_a_packed_file_that_is_damaged_at_its_beginning_refuses_the_set(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress((ROWS + "3,2150-03-01 08:05:00,1.5,x\n" * 20_000).encode(), mtime=0))
+    packed[12] ^= 0xFF
+    (tmp_path / "events.csv.gz").write_bytes(packed)
+
+    with pytest.raises(InputRefused, match=r"events\.csv\.gz: no readable CSV file"):
+        folder(tmp_path).required("events", COLUMNS).whole()
+
+
 def test_no_corrupt_or_exploding_parquet_file_is_read_or_ends_the_process(shared: Path, tmp_path: Path) -> None:
     paths = sorted((shared / "corpora" / "parquet-bad").rglob("*.parquet"))
 
