@@ -61,7 +61,11 @@ STAYS = ("stay_id", "patient_id", "admitted_at", "discharged_at", "unit", "age_y
     type=click.Choice(["train", "tune", "test"]),
     help="Only the patients of this part (a hash of their id and the seed).",
 )
-@click.option("--kinds", metavar="KIND,...", help="Only these kinds of courses and artefacts; default all.")
+@click.option(
+    "--kinds",
+    metavar="KIND,...",
+    help="Only these kinds of courses and artefacts; default all but published_withdrawal.",
+)
 @click.option("--without-tone", is_flag=True, help="Nobody charts tone, spasticity, pruritus or dysaesthesia.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files; made if need be.")
 def command(
@@ -80,7 +84,8 @@ def command(
     OUT/truth.json            what was really going on: course and first sign of each patient
 
     Injected courses: effects at the times at which a stay was really measured, tests ordered as a clinician would, the
-    same stay without a course as its twin, every stay with a pump and nothing known of its failure.
+    same stay without a course as its twin, every stay with a pump and nothing known of its failure. Kind
+    published_withdrawal is another generator's, published cases joined by straight lines: a test of what was fitted here.
 
     \b
     OUT/observations.parquet, stays.parquet, pumps.ndjson, context.ndjson   as above
@@ -153,16 +158,17 @@ def _inject(
 
 
 def _cases(kinds: str | None) -> list[tuple[str, str | None]]:
-    from pipelines.simulate.cohort import ALL_CASES
+    from pipelines.simulate.cohort import ALL_CASES, PUBLISHED_CASES
 
     if kinds is None:
         return list(ALL_CASES)
-    known = list(dict.fromkeys(kind for kind, _ in ALL_CASES))
+    cases = (*ALL_CASES, *PUBLISHED_CASES)
+    known = list(dict.fromkeys(kind for kind, _ in cases))
     asked = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     for kind in asked:
         if kind not in known:
             raise ConfigError([f"--kinds {kind!r}: expected some of {', '.join(known)}{nearest(kind, known)}"])
-    return [case for case in ALL_CASES if case[0] in asked]
+    return [case for case in cases if case[0] in asked]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from detector.errors import ConfigError, InputError
 from detector.events import Context, Encounter, Observation, PatientEvent, Pump
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, Placed
 from pipelines.formats.canonical import encode
+from pipelines.simulate import published
 from pipelines.simulate.artefacts import spoil
 from pipelines.simulate.backgrounds import IMPLANTED_BEFORE, Background, Split, split, unsuitable
 from pipelines.simulate.body import ARTEFACTS, KINDS, severities
@@ -33,6 +34,8 @@ ALL_CASES: tuple[Case, ...] = (
     *((kind, None) for kind in ARTEFACTS),
 )
 
+PUBLISHED_CASES: tuple[Case, ...] = tuple((published.KIND, severity) for severity in published.SEVERITIES)
+"""By another generator, for testing only: no part of ``ALL_CASES``, on which models are fitted."""
 
 _TEXTS = ("stay_id", "patient_id", "twin_of", "kind", "severity", "data_set", "generator")
 _TIMES = ("first_at", "last_at", "onset_at", "interrupted_at", "first_visible_at", "organ_failure_at", "restored_at")

@@ -16,7 +16,7 @@ import polars as pl
 from detector.clock import HOUR, MINUTE
 from detector.errors import InputError
 from detector.events import Context, Observation, Pump
-from pipelines.simulate import WARD
+from pipelines.simulate import WARD, published
 from pipelines.simulate.backgrounds import Background, unsuitable
 from pipelines.simulate.body import GENERATORS, LONGEST_H, Course, course
 from pipelines.simulate.charting import Extra, Nursing, Record, changed, filed, laboratory_noise, nursing
@@ -51,7 +51,7 @@ def inject(
 ) -> Injected:  # fmt: skip
     """Inject a course of a kind (and severity, for withdrawals) into a stay.
 
-    ``draw`` numbers several courses in one stay; ``family`` is the generator, None = drawn; without ``with_tone`` nobody
+    ``draw`` numbers several courses in one stay; ``family`` is the generator, None = drawn (a published case has its own); without ``with_tone`` nobody
     charts tone, spasticity, pruritus or dysaesthesia, and all else is drawn the same way; ``alarm_chance`` is that of a
     critical pump alarm (by default the stream does not know of the interruption).
 
@@ -64,7 +64,8 @@ def inject(
         raise InputError("unsuitable_stay", f"stay {background.stay_id}: {why}")
     key = (seed, background.stay_id, kind, severity, draw)
     made_for = generator(*key, "onset")
-    family = family or GENERATORS[int(made_for.integers(len(GENERATORS)))]
+    drawn = GENERATORS[int(made_for.integers(len(GENERATORS)))] if family is None else family
+    family = published.GENERATOR if kind == published.KIND else drawn
     room = (background.first + int(EARLIEST_ONSET_H * HOUR), background.last - int(LEAST_AFTER_ONSET_H * HOUR))
     onset = int(made_for.integers(room[0], max(room[1], room[0] + 1)))
     onset -= onset % MINUTE
@@ -73,7 +74,11 @@ def inject(
     table = with_incidental_ck(background, seed).filter(pl.col("effective_at") <= last)
     before = record_of(table)
     usual = usual_values(before, onset, generator(seed, background.stay_id, "usual"))
-    made = course(kind, severity, family, usual, (last - onset) / HOUR, generator(*key, family, "body"))
+    body = generator(*key, family, "body")
+    if kind == published.KIND:
+        made = published.course(severity, usual, (last - onset) / HOUR, body)
+    else:
+        made = course(kind, severity, family, usual, (last - onset) / HOUR, body)
     noise = laboratory_noise(generator(*key, "noise"))
     hours = (before.at - onset) / HOUR
     values = before.value.copy()
