@@ -76,8 +76,8 @@ class Found(NamedTuple):
     median: float | None
 
 
-def read_reference(path: Path, catalogue: Catalogue) -> Reference:
-    """A file that ``write_reference`` wrote.
+def read_reference(path: Path, catalogue: Catalogue | None) -> Reference:
+    """A file that ``write_reference`` wrote; ``catalogue`` None = it is not known, and its signals are not looked at.
 
     Raises:
         ConfigError: it is missing, no such file, or names a signal that the catalogue does not have.
@@ -94,7 +94,7 @@ def read_reference(path: Path, catalogue: Catalogue) -> Reference:
     problems = [
         f"{path} $.signals.{name}: no signal of the catalogue; expected one; make it anew"
         for name in read.signals
-        if name not in catalogue.signals
+        if catalogue is not None and name not in catalogue.signals
     ]
     problems += [
         f"{path} $.signals.{name}: {len(one.edges)} edges, {len(one.shares)} shares; expected 4 and 6; make it anew"

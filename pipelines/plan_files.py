@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from detector.rules.overlay import Overlay, overlaid, read_overlay
 from models.bundle import names_of
 from models.personal import PersonalBaseline
 from models.quarantine import GuardedLearner
+from pipelines.drift import read_reference
 from pipelines.formats import code_of_topic
 from pipelines.model_files import columns_of, manifest_of
 from pipelines.settings import CodeMaps, Settings
@@ -61,27 +63,62 @@ def overlay_of(settings: Settings) -> Overlay | None:
     """
     if settings.overlay is None:
         return None
-    _, rules = read_catalogue(catalogue_of(settings))
-    return read_overlay(read_yaml(Path(settings.overlay)), settings.overlay, rules)
+    return _overlay(Path(settings.overlay), read_catalogue(catalogue_of(settings))[1])
 
 
-def load_site(config: Path | None, overlay: Path | None = None) -> tuple[Settings, Plan]:
+def load_site(config: Path | None, overlay: Path | None = None, *, all_files: bool = False) -> tuple[Settings, Plan]:
     """The settings of a site and the plan that they lead to, so that a user hears of every mistake at once.
 
-    ``config`` None = the defaults; ``overlay`` None = that of the settings.
+    ``config`` None = the defaults; ``overlay`` None = that of the settings; ``all_files`` True looks at what only the
+    service reads as well.
 
     Raises:
         ConfigError: with every mistake of every file.
     """
     settings, problems = (Settings(), []) if config is None else read_settings(config)
     settings = with_overlay(settings, overlay)
+    plan, told = None, list[str]()
     try:
         plan = load_plan(settings)
     except ConfigError as error:
-        problems += named(config, error.problems) if config is not None else error.problems
-    if problems:
+        told += error.problems
+    if all_files:
+        told += beside(settings, plan)[1]
+    problems += named(config, told) if config is not None else told
+    if problems or plan is None:
         raise ConfigError(dict.fromkeys(problems))
     return settings, plan
+
+
+def beside(settings: Settings, plan: Plan | None) -> tuple[Plan | None, list[str]]:
+    """The plan of the shadow (None = there is none, or it is wrong), and every mistake of what the service reads beside its
+    own ``plan``: that one, and the reference of drift. ``plan`` None = it has mistakes itself.
+    """
+    problems: list[str] = []
+    challenger = None
+    try:
+        if settings.drift.reference is not None:
+            read_reference(Path(settings.drift.reference), plan.catalogue if plan is not None else None)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        chosen = shadow_settings(settings)
+        if chosen is not None:
+            challenger = load_plan(chosen)
+    except ConfigError as error:
+        problems += error.problems
+    return challenger, problems
+
+
+def shadow_settings(settings: Settings) -> Settings | None:
+    """The settings of the challenger: the champion's, with what ``shadow`` names in place of it. None = no shadow."""
+    shadow = settings.shadow
+    if shadow is None:
+        return None
+    models = settings.models.model_copy(update={"folder": shadow.models or settings.models.folder})
+    rules = settings.rules.model_copy(update={"catalogue": shadow.catalogue or settings.rules.catalogue})
+    overlay = shadow.overlay or settings.overlay
+    return settings.model_copy(update={"overlay": overlay, "rules": rules, "models": models, "shadow": None})
 
 
 def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
@@ -98,6 +135,11 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
         key = settings.identity_key()
     except ConfigError as error:
         problems += error.problems
+    manifest = None
+    try:
+        manifest = manifest_of(settings) if scored and settings.models.enabled else None
+    except ConfigError as error:
+        problems += error.problems
     try:
         plan = plan_from_files(
             catalogue_of(settings),
@@ -105,7 +147,7 @@ def load_plan(settings: Settings, *, scored: bool = True) -> Plan:
             pump_register_complete=settings.pump_register == "complete",
             code_map=_code_map(settings),
             convert_suspects=frozenset({"[degF]"} if settings.fahrenheit_feeds else ()),
-            models=manifest_of(settings) if scored and settings.models.enabled else None,
+            models=manifest,
             overlay=Path(settings.overlay) if settings.overlay is not None else None,
         )
     except ConfigError as error:
@@ -172,31 +214,50 @@ def plan_from_files(
     Raises:
         ConfigError: with every mistake of every file.
     """
-    signals, rules = read_catalogue(folder)
-    problems: list[str] = []
+    signals, rules, problems = None, None, list[str]()
+    try:
+        signals, rules = read_catalogue(folder)
+    except ConfigError as error:
+        problems += error.problems
     if overlay is not None:
         try:
-            rules = overlaid(rules, read_overlay(read_yaml(overlay), str(overlay), rules))
+            laid = _overlay(overlay, rules)
+            rules = overlaid(rules, laid) if rules is not None else None
         except ConfigError as error:
-            problems, overlay = [*error.problems], None
-    features = columns_of(build_catalogue(signals, "signals.yaml")) if models is not None else ()
+            problems, overlay = [*problems, *error.problems], None
+    if signals is None or rules is None:
+        raise ConfigError(problems)
+    build = partial(
+        build_plan,
+        signals,
+        rules,
+        identity_key=identity_key,
+        pump_register_complete=pump_register_complete,
+        convert_suspects=convert_suspects,
+    )
     try:
-        plan = build_plan(
-            signals,
-            rules,
-            identity_key=identity_key,
-            pump_register_complete=pump_register_complete,
+        plan = build(
             code_map=code_map,
-            convert_suspects=convert_suspects,
             models=names_of(models) if models is not None else None,
-            features=features if models is not None else (),
+            features=columns_of(build_catalogue(signals, "signals.yaml")) if models is not None else (),
             learner=GuardedLearner(PersonalBaseline()) if models is not None else None,
         )
     except ConfigError as error:
-        raise ConfigError([*problems, *_under(overlay), *error.problems]) from error
+        told = [*error.problems]
+        if code_map:  # a code of the site that is wrong hides no rule that is
+            try:
+                build()
+            except ConfigError as also:
+                told += also.problems
+        raise ConfigError(dict.fromkeys([*problems, *_under(overlay), *told])) from error
     if problems:
         raise ConfigError(problems)
     return plan
+
+
+def _overlay(path: Path, rules: Mapping[str, Any] | None) -> Overlay:
+    """``rules`` None = they cannot be read: what the overlay says of them is not looked at."""
+    return read_overlay(read_yaml(path), str(path), rules)
 
 
 def _under(overlay: Path | None) -> Iterator[str]:

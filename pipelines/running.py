@@ -17,10 +17,10 @@ from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
 from pipelines.outbox import FilePublisher, KafkaPublisher, Publisher
-from pipelines.plan_files import load_plan
+from pipelines.plan_files import load_plan, shadow_settings
 from pipelines.service import Service
 from pipelines.settings import Settings
-from pipelines.shadow import Shadow, shadow_settings
+from pipelines.shadow import Shadow
 from pipelines.sources import Owner, Source
 from pipelines.sources.file import FileSource
 from pipelines.sources.kafka import KafkaSource

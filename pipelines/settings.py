@@ -108,6 +108,8 @@ class Security(_Section):
 
 
 class Topics(_Section):
+    model_config = ConfigDict(validate_default=True)
+
     encounters: Topic = "icu.encounters"
     pumps: Topic = "icu.pumps"
     context: Topic = "icu.context"
@@ -117,15 +119,15 @@ class Topics(_Section):
     alerts: Topic = "itb.alerts"
     deadletters: Topic = "itb.deadletters"
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Topics:
-        roles: dict[str, list[str]] = {}
-        for role, name in self.model_dump().items():
-            roles.setdefault(name, []).append(role)
-        for name, same in roles.items():
-            if len(same) > 1:
-                raise ValueError(f"{name!r} is the topic of {' and '.join(same)}; expected eight different names")
-        return self
+    @field_validator("*")
+    @classmethod
+    def _distinct(cls, name: str, info: ValidationInfo) -> str:
+        same = [role for role, other in info.data.items() if other == name]  # of those before it that are right
+        if same:
+            raise ValueError(
+                f"is the topic of {' and '.join([*same, info.field_name or ''])}; expected eight different names"
+            )
+        return name
 
 
 Format = Literal["canonical", "fhir", "hl7v2"]
@@ -232,7 +234,7 @@ class CdsHooks(_Section):
     @field_validator("clients")
     @classmethod
     def _apart(cls, clients: list[CdsClient], info: ValidationInfo) -> list[CdsClient]:
-        if clients and info.data.get("url") is None:
+        if clients and info.data.get("url", "wrong itself") is None:
             raise ValueError("expected cds_hooks.url as well: the address that tokens are made for (aud)")
         if len({client.issuer for client in clients}) < len(clients):
             raise ValueError("expected each issuer once")
@@ -336,11 +338,12 @@ class Settings(_Section):
     @field_validator("exports")
     @classmethod
     def _exports_apart(cls, exports: Exports, info: ValidationInfo) -> Exports:
-        kafka, file = info.data.get("kafka", Kafka()), info.data.get("file", File())
-        if info.data.get("source") == "file":
+        source, kafka, file = (info.data.get(name) for name in ("source", "kafka", "file"))
+        taken: set[str] = set()  # what is wrong itself takes no name
+        if source == "file" and file is not None:
             taken = {file.path, file.alerts, file.deadletters}
-        else:
-            taken = set(kafka.topics.model_dump().values())
+        elif source == "kafka":
+            taken = set(kafka.topics.model_dump().values()) if kafka is not None else taken
             for name in exports.places():
                 if not _TOPIC.fullmatch(name):
                     raise ValueError(f"{name!r}: expected a topic name (letters, digits, '.', '_', '-'; 249 at most)")

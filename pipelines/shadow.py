@@ -22,22 +22,10 @@ from detector.plan import Plan
 from detector.records import Batch
 from models.quarantine import GuardedModel, Model, Scheduled
 from pipelines.merges import run_with_merges
-from pipelines.settings import Settings
 from pipelines.store import TICK, ShadowRun, ShadowWork, Store, StoredPatient, Work
 from pipelines.ticks import NO_TIME
 
 log = logging.getLogger(__name__)
-
-
-def shadow_settings(settings: Settings) -> Settings | None:
-    """The settings of the challenger: the champion's, with what ``shadow`` names in place of it. None = no shadow."""
-    shadow = settings.shadow
-    if shadow is None:
-        return None
-    models = settings.models.model_copy(update={"folder": shadow.models or settings.models.folder})
-    rules = settings.rules.model_copy(update={"catalogue": shadow.catalogue or settings.rules.catalogue})
-    overlay = shadow.overlay or settings.overlay
-    return settings.model_copy(update={"overlay": overlay, "rules": rules, "models": models, "shadow": None})
 
 
 @dataclass

@@ -56,8 +56,9 @@ class Overlay(Struct, frozen=True):
     expected: dict[str, Any] = {}
 
 
-def read_overlay(data: object, file: str, rules: Mapping[str, Any]) -> Overlay:
-    """An overlay from parsed YAML. ``file`` names it in errors, ``rules`` are the parsed rule files by name.
+def read_overlay(data: object, file: str, rules: Mapping[str, Any] | None) -> Overlay:
+    """An overlay from parsed YAML. ``file`` names it in errors, ``rules`` are the parsed rule files by name (None = they
+    are not known, and only the overlay itself is looked at).
 
     Raises:
         ConfigError: with every mistake of the file.
@@ -105,11 +106,13 @@ def settable(rule: Any) -> dict[str, float | str]:
     return dict(_leaves(rule, "", within=False)) if isinstance(rule, dict) else {}
 
 
-def _check(change: ChangeWritten, path: str, rules: Mapping[str, Any], problems: Problems) -> None:
+def _check(change: ChangeWritten, path: str, rules: Mapping[str, Any] | None, problems: Problems) -> None:
     if not change.because.strip():
         problems.add(f"{path}.because", "is empty; expected why this value differs")
     if (change.rule is None) == (change.definition is None):
         problems.add(path, "expected exactly one of rule, definition")
+        return
+    if rules is None:
         return
     found = _of(change, rules)
     if found is None:

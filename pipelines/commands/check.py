@@ -13,11 +13,9 @@ from detector.examples import examples_of, run_examples
 from detector.plan import Plan
 from detector.rules.overlay import Overlay
 from pipelines.datasets import FORMATS
-from pipelines.drift import read_reference
-from pipelines.plan_files import catalogue_of, load_plan, overlay_of, read_catalogue
+from pipelines.plan_files import beside, catalogue_of, load_plan, overlay_of, read_catalogue, shadow_settings
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, named, read_settings, with_overlay
-from pipelines.shadow import shadow_settings
 from pipelines.store import Store
 
 
@@ -60,7 +58,7 @@ def command(
         click.echo(f"{config}: read")
     except ConfigError as error:
         problems += error.problems
-    examples: dict[str, Sequence[Any]] = {}
+    plan, examples = None, dict[str, Sequence[Any]]()
     try:
         plan, examples = _plan(settings.model_copy(update={"overlay": None}))
         for rule, written in examples.items():
@@ -68,17 +66,18 @@ def command(
         _show(plan, examples)
     except ConfigError as error:
         problems += named(config, error.problems)
+    challenger, wrong = beside(settings, plan)
+    problems += named(config, wrong)
     try:
-        laid = overlay_of(settings)
-        if laid is not None:
-            _show_overlay(settings.overlay or "", laid, load_plan(settings), examples)
-        if settings.drift.reference is not None:
-            read_reference(Path(settings.drift.reference), plan.catalogue)
-        beside = shadow_settings(settings)
-        if beside is not None:
-            _show_shadow(beside)
+        if settings.overlay is not None:
+            changed, laid = load_plan(settings), overlay_of(settings)
+            assert laid is not None
+            _show_overlay(settings.overlay, laid, changed, examples)
     except ConfigError as error:
         problems += named(config, error.problems)
+    chosen = shadow_settings(settings)
+    if chosen is not None and challenger is not None:
+        _show_shadow(chosen, challenger)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     if connect:
@@ -129,8 +128,8 @@ def _show_overlay(file: str, overlay: Overlay, plan: Plan, examples: dict[str, S
     click.echo(f"  expectations of the examples that read otherwise: {len(otherwise)}, of rules: {told}")
 
 
-def _show_shadow(settings: Settings) -> None:
-    plan, overlay = load_plan(settings), overlay_of(settings)
+def _show_shadow(settings: Settings, plan: Plan) -> None:
+    overlay = overlay_of(settings)
     said = "no overlay" if overlay is None else f"overlay {settings.overlay}, {len(overlay.changes)} changes"
     click.echo(f"shadow: plan {plan.digest[:12]}, rules {plan.rules_version}, {said}")
 

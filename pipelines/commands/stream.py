@@ -28,7 +28,7 @@ def command(config: Path, *, overlay: Path | None, restore_models: bool) -> None
     itbwatch stream              run; SIGTERM or Ctrl-C finishes the batch and exits 0
     itbwatch stream --restore-models    where a model was kept out (itbwatch_model_quarantined) and the cause is mended
     """
-    settings, plan = load_site(config, overlay)
+    settings, plan = load_site(config, overlay, all_files=True)
     logs.configure(settings.logging.level)
     with running(settings, plan, restore_models=restore_models) as (service, url), stopped_by_signals(service):
         click.echo(f"itbwatch: watching; page and metrics at {url}", err=True)

@@ -126,6 +126,8 @@ def test_every_key_that_is_there_twice_is_named(load):
         ('store: {path: "a\\0"}', "expected a file name without control characters"),
         (f"overlay: {'x' * 256}", "each name in it of at most 255"),
         ('kafka: {bootstrap_servers: ["é:9092"], security: {insecure: true}}', "expected host:port"),
+        ("5: 6", "$: the key 5; expected a text (quote it if it looks like a number)"),
+        ("code_map: {5: {signal: ck}}", "$.code_map: the key 5; expected a text (quote it if it looks like a number)"),
         ('store: {path: ""}', "$.store.path: ''; expected a text that is not empty"),
         ('http: {host: ""}', "$.http.host: ''; expected a text that is not empty"),
     ],
@@ -133,7 +135,7 @@ def test_every_key_that_is_there_twice_is_named(load):
 def test_what_cannot_work_is_refused_when_it_is_read(load, text, expected):
     (line,) = problems(load, text)
 
-    assert line.startswith("config.yaml $.")
+    assert line.startswith("config.yaml $")
     assert expected in line
 
 
@@ -167,6 +169,82 @@ def test_an_address_of_the_store_that_is_none_is_refused_and_not_repeated(load, 
 
     file.write_bytes(b"postgresql+psycopg://u:SECRET@h/x\n")
     assert str(file) == load(f"store: {{url_file: {file}}}").store.url_file
+
+
+def paths(lines):
+    return [line.split()[1].strip(":") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("code_map: {LAB1: {unit: mg/dL}}\nstore: {url_file: nowhere}", ["$.code_map.LAB1.signal", "$.store.url_file"]),
+        ("kafka: {topics: {alerts: 'a b', pumps: x, context: x}}", ["$.kafka.topics.context", "$.kafka.topics.alerts"]),
+        ("kafka: {topics: {alerts: 'a b', pumps: itb.alerts}}", ["$.kafka.topics.alerts"]),
+        ("kafka: {security: {protocol: tls, username: u}}", ["$.kafka.security.protocol"]),
+        ("kafka: {session_timeout_ms: 5, heartbeat_interval_ms: 20000}", ["$.kafka.session_timeout_ms"]),
+        ("kafka: {session_timeout_ms: 2000, security: {ca_file: nowhere}}",
+         ["$.kafka.heartbeat_interval_ms", "$.kafka.security.ca_file"]),
+        ("kafka: {bootstrap_servers: [x, 'b.example:9092'], group_id: ''}",
+         ["$.kafka.bootstrap_servers[0]", "$.kafka.group_id", "$.kafka.security"]),
+        ("kafka: {group_id: '', topics: {alerts: ours}}\nexports: {fhir: ours}", ["$.kafka.group_id", "$.exports"]),
+        ("kafka: {topics: {alerts: 'a b'}}\nexports: {fhir: itb.alerts}", ["$.kafka.topics.alerts"]),
+        ("cds_hooks: {url: x, clients: [{issuer: i}, {issuer: j, jwks_file: nowhere}, {}, {issuer: k, jwks_file: none}]}",
+         ["$.cds_hooks.url", "$.cds_hooks.clients[0].jwks_file", "$.cds_hooks.clients[2].issuer",
+          "$.cds_hooks.clients[2].jwks_file", "$.cds_hooks.clients[1].jwks_file", "$.cds_hooks.clients[3].jwks_file"]),
+        ("source: flie\nfile: {alerts: events.ndjson}", ["$.source"]),
+        ("source: file\nfile: {path: 5, alerts: a, deadletters: ./a}", ["$.file.path", "$.file.deadletters"]),
+        ("on: 1\n5: 6\npoll: {on: 1}\ncode_map: {5: {signal: ck}, '': {signal: ck}}\nidentity_key_file: nowhere",
+         ["$", "$", "$.poll", "$.code_map", "$.code_map", "$.identity_key_file"]),
+        ("- a", ["$"]),
+    ],
+)  # fmt: skip
+def test_no_mistake_hides_another_and_none_is_told_that_only_comes_of_one(load, text, expected):
+    assert sorted(expected) == sorted(paths(problems(load, text)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ("file: {path: in, alerts: in}", ("file.alerts", "file.path")),
+        ("file: {path: in, alerts: ./in}", ("file.alerts", "file.path")),
+        ("file: {path: in, alerts: link}", ("file.alerts", "file.path")),
+        ("file: {path: in, alerts: hard}", ("file.alerts", "file.path")),
+        ("file: {path: in, alerts: out, deadletters: x/../out}", ("file.deadletters", "file.alerts")),
+        ("file: {path: in, deadletters: in}", ("file.deadletters", "file.path")),
+        ("file: {path: base}\nstore: {path: ./base}", ("store.path", "file.path")),
+        ("file: {deadletters: link}\nstore: {path: in}", ("store.path", "file.deadletters")),
+        ("exports: {fhir: ./events.ndjson}", ("exports.fhir", "file.path")),
+        ("exports: {fhir: in, hl7v2: link}", ("exports.hl7v2", "exports.fhir")),
+    ],
+)
+def test_a_file_that_has_two_uses_is_refused_with_both(load, tmp_path, monkeypatch, settings, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "in").write_text("")
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "hard").hardlink_to("in")
+    (line,) = problems(load, f"source: file\n{settings}\n")
+
+    assert line.startswith(f"config.yaml $.{named[0]}: ")
+    assert f"is the file of $.{named[1]} too; expected a file of its own" in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "source: file\nfile: {alerts: '-', deadletters: '-'}\nexports: {fhir: '-'}",
+        "source: file\nfile: {alerts: /dev/null, deadletters: /dev/null}",
+        "file: {path: a, alerts: a}\nstore: {path: a}",  # of use with source: file only
+        "source: file\nfile: {path: itbwatch.sqlite}\nstore: {url_file: url}",
+    ],
+)
+def test_what_takes_everything_or_is_not_used_is_nobodys_file(load, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "url").write_text("postgresql+psycopg://u:p@h/x")
+    (tmp_path / "url").chmod(0o600)
+
+    assert load(text)
 
 
 def test_a_mistake_of_one_key_hides_none_of_the_files_that_others_name(load):

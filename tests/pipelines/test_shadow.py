@@ -12,9 +12,9 @@ from detector.rules.overlay import settable
 from models.quarantine import GuardedModel
 from pipelines.metrics import Metrics
 from pipelines.model_files import open_each
-from pipelines.plan_files import load_plan, read_catalogue
+from pipelines.plan_files import load_plan, read_catalogue, shadow_settings
 from pipelines.settings import Settings
-from pipelines.shadow import Shadow, shadow_settings
+from pipelines.shadow import Shadow
 from pipelines.simulate import Bed, events
 from pipelines.store import Store
 from pipelines.web.board import Board

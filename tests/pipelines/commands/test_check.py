@@ -87,6 +87,30 @@ def test_mistakes_of_keys_files_and_codes_are_named_together_with_the_path_of_th
     assert ["$.sorce:", "$.identity_key_file:", "$.code_map.LAB1.signal:"] == [line.split()[1] for line in lines]
 
 
+def test_a_catalogue_that_is_not_there_hides_no_mistake_of_the_other_files(site: Path) -> None:
+    names = ("nowhere", "overlay.yaml", "next.yaml", "drift.json", "no models")
+    catalogue, overlay, challenger, drift, models = (str(site / name) for name in names)
+    Path(overlay).write_text("overlay: 1\ntitle: t\nbecause: b\nchanges: [{rule: W-05, key: severity}]\n")
+    Path(drift).write_text("{}")
+    write(site, rules={"catalogue": catalogue}, overlay=overlay, shadow={"overlay": challenger},
+          drift={"reference": drift}, models={"folder": models})  # fmt: skip
+    done = check("--config", str(site / "config.yaml"))
+
+    assert 2 == done.returncode
+    for told in (f"{catalogue}/signals.yaml: cannot be read", f"{overlay} $.changes[0]: 'because' is missing", f"{challenger}: cannot be read",
+                 f"{drift}: Object missing required field", f"{models}/manifest.json: no such file"):  # fmt: skip
+        assert 1 == done.stderr.count(told), told
+
+
+def test_a_code_of_the_site_that_is_wrong_hides_no_rule_that_is(site: Path) -> None:
+    write(site, code_map={"LAB1": {"signal": "creatinin"}})
+    rule = site / "catalogue" / "rules" / "R-07.yaml"
+    rule.write_text(rule.read_text().replace("doubling_within", "doubling_withn"))
+    lines = check("--config", str(site / "config.yaml")).stderr.splitlines()
+
+    assert ["$.code_map.LAB1.signal:", "$.when.any[0].grows.doubling_withn:"] == [line.split()[1] for line in lines]
+
+
 def test_a_store_that_cannot_be_written_ends_with_74(site: Path) -> None:
     write(site, source="file", store={"path": str(site / "nowhere" / "store.sqlite")})
     done = check("--config", str(site / "config.yaml"), "--connect")
