@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from detector.events import Position
 
@@ -92,6 +92,8 @@ class AlertRecord(Struct, frozen=True, kw_only=True, tag="alert", tag_field="typ
     provenance: Provenance
     unit: str | None = None
     """The ward of the stay, for routing and for metric labels; an addition to the contract's fields."""
+    canary: bool | UnsetType = UNSET
+    """True = of no patient: it tells that the path is whole. Else it is not written at all."""
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

@@ -9,7 +9,7 @@ from detector import snapshot
 from detector.engine import Ward
 from detector.events import Position
 from detector.ledger import Ledger
-from detector.records import Batch
+from detector.records import AlertRecord, Batch
 from pipelines.deadletters import keep
 from pipelines.exports import Export
 from pipelines.formats import canonical
@@ -32,6 +32,7 @@ class Decided:
     remarks: list[tuple[str, str]] = field(default_factory=list)
     came: dict[Position, RawRecord] = field(default_factory=dict)
     shadow: Batch = field(default_factory=Batch)
+    canary: list[AlertRecord] = field(default_factory=list)  # told on the alert topic, and nowhere else
     newest: int | None = None  # the time of its newest record: the broker's, else that of the event
 
 
@@ -47,7 +48,8 @@ def to_store(decided: Decided, ward: Ward, exports: Mapping[str, Export], *, han
         if ward.patients[patient_id].rests:
             work.resting.add(patient_id)
     work.outgoing += [
-        Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at)) for one in batch.records
+        Outgoing("alerts", one.patient_id.encode(), one.to_json(), parse_time(one.at))
+        for one in (*batch.records, *decided.canary)
     ]
     work.outgoing += [
         Outgoing(name, one.patient_id.encode(), document, parse_time(one.at))

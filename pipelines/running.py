@@ -12,6 +12,7 @@ from types import FrameType
 
 from detector.plan import Plan
 from models.quarantine import GuardedModel
+from pipelines.canary.trips import Canaries, KafkaClients
 from pipelines.drift import Reference, read_reference
 from pipelines.errors import SourceError
 from pipelines.metrics import Metrics
@@ -69,6 +70,7 @@ def running(
             restore_models=restore_models,
             shadow=_shadow(settings, plan, store),
             reference=_reference(settings, plan),
+            canaries=open_now.enter_context(_canaries(settings)),
         )
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice,
@@ -84,6 +86,21 @@ def running(
             where = f"{settings.http.host}:{settings.http.port}"
             raise SourceError(f"http: {where} cannot be served ({error.strerror}); expected a free port") from error
         yield service, web.url
+
+
+@contextmanager
+def _canaries(settings: Settings) -> Iterator[Canaries | None]:
+    """Canaries that fly until the block ends, where the settings want them."""
+    every_s = settings.canary_s()
+    if not every_s:
+        yield None
+        return
+    canaries = Canaries(partial(KafkaClients, settings.kafka), every_s)
+    canaries.start()
+    try:
+        yield canaries
+    finally:
+        canaries.close()
 
 
 def _guarded(settings: Settings, plan: Plan, metrics: Metrics) -> dict[str, GuardedModel]:

@@ -37,6 +37,8 @@ from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
 from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, STALLED, Alarms
+from pipelines.canary.course import Flock, fly
+from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
 from pipelines.drift_watch import DriftWatch
@@ -57,7 +59,7 @@ from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.store.audit import Detail
 from pipelines.technical import Subject, opened, owner, resolved
 from pipelines.telling import Telling
-from pipelines.ticks import NO_TIME, Ticks
+from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class Owned:
     positions: dict[str, int]
     quarantine: Quarantine
     size: StateSize = field(default_factory=StateSize)
+    flock: Flock = field(default_factory=Flock)
     fenced: int = 0
 
 
@@ -86,7 +89,7 @@ class Service:
     """Runs until it is told to stop. ``connect`` makes the source that will call us back as its owner.
 
     ``restore_models`` takes back what was kept out; ``shadow`` is the plan that is tried beside, ``reference``
-    what readings should look like.
+    what readings should look like, ``canaries`` who sends them.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Service:
         restore_models: bool = False,
         shadow: Shadow | None = None,
         reference: Reference | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -114,6 +118,7 @@ class Service:
         self._models = models
         self._restore_models = restore_models
         self._shadow = shadow
+        self._canaries = canaries
         self._drift = DriftWatch(reference, plan, settings.drift.patients) if reference is not None else None
         self._store = store
         self._publisher = publisher
@@ -255,12 +260,13 @@ class Service:
         decided = Decided(work, Batch(), Ledger())
         ticked_before = self._ticks.ticked(partition)
         events: list[Event] = []
+        patients = [raw for raw in raws if raw.trip is None]
         usable, decided.rejected, decided.remarks = take_in(
-            raws, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode,
+            patients, work, self._settings.limits, lambda patient_ids: self._meet(partition, patient_ids), self._decode,
             self._horizon,
         )  # fmt: skip
         stamps = [
-            raw.timestamp for raw in raws if raw.timestamp is not None and not self._horizon.refuses(raw.timestamp)
+            raw.timestamp for raw in patients if raw.timestamp is not None and not self._horizon.refuses(raw.timestamp)
         ]
         for raw, event in usable:
             at = event.at if isinstance(event, TimeMoved) else event.available_at
@@ -278,6 +284,7 @@ class Service:
             work.journal += journal(folded, ticked_before)
             self._note_models(partition, decided)
         self._tell_alarms(decided, raws)
+        decided.canary = self._fly(partition, raws)
         if self._shadow is not None:
             decided.shadow = self._shadow.follow(partition, events, work)
         if not raws and not (decided.batch.touched or decided.batch.records or decided.shadow.touched):
@@ -292,6 +299,12 @@ class Service:
         return run_with_merges(
             self._plan, ward, events, scorer, ledger, lambda patient_ids: self._meet(partition, patient_ids)
         )
+
+    def _fly(self, partition: int, raws: Sequence[RawRecord]) -> list[AlertRecord]:
+        """What is said of a canary that has arrived, at the partition's time."""
+        whole = self._owned[partition].flock.take(raws)
+        ticked = self._ticks.ticked(partition)
+        return fly(self._plan, whole, wall_ms() if ticked == NO_TIME else ticked) if whole else []
 
     def _note_models(self, partition: int, decided: Decided) -> None:
         """Store which models went out or came back, with a technical alert: one a model, whoever else it is out for."""
@@ -432,6 +445,8 @@ class Service:
 
     def _show(self, stored: Sequence[Decided]) -> None:
         """Set the gauges that say how things stand."""
+        if self._canaries is not None:
+            self._canaries.own(self._owned)
         self._telling.newest(stored)
         if not self._telling.due():
             return
@@ -440,6 +455,8 @@ class Service:
             self._metrics.kafka_up(self._source.up())
         for (topic, partition), records in self._source.lag().items():
             self._metrics.lag(topic, partition, records)
+        if self._canaries is not None and (oldest := self._canaries.oldest_ms()) is not None:
+            self._metrics.canary(oldest / 1_000)
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
         self._metrics.state_bytes(sum(owned.size.bytes for owned in self._owned.values()))
         self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms.standing().values())

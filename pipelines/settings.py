@@ -65,6 +65,7 @@ Name = Annotated[str, Field(min_length=1)]
 UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What breaks a line, and what UTF-8 cannot say."""
 
+CANARY_MS = 10_000
 LONGEST_NAME, LONGEST_PATH = 255, 4_095  # bytes: what Linux takes
 
 
@@ -173,6 +174,7 @@ class Kafka(_Section):
     request_timeout_ms: int = Field(default=30_000, ge=1_000, le=300_000)
     delivery_timeout_ms: int = Field(default=30_000, ge=1_000, le=600_000)
     stall_ms: int = Field(default=10_000, ge=2_000, le=300_000)
+    canary_ms: int | None = Field(default=None, ge=0, le=300_000)
 
     @field_validator("security")
     @classmethod
@@ -351,6 +353,15 @@ class Settings(_Section):
             if name in taken and name != "-":
                 raise ValueError(f"{name!r} has another use already; expected a name of its own")
         return exports
+
+    def canary_s(self) -> float:
+        """How often a canary begins its trip, seconds; 0 = never."""
+        if self.source == "file":
+            return 0.0
+        ms = self.kafka.canary_ms
+        if ms is None:
+            ms = CANARY_MS if self.time == "wall" else 0
+        return ms / 1_000
 
     def identity_key(self) -> bytes:
         """The key of alert ids and of pseudonyms; without a key file the public one of demo and replay.

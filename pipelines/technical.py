@@ -18,6 +18,8 @@ SEVERITY = Severity.WATCH
 """As the alert of a clock that is off: somebody must look, nobody is in danger by it."""
 
 OWNER = "itbwatch:"
+CANARY_PATIENT = f"{OWNER}canary:"
+"""How the patient_id of a canary begins; the partition number follows."""
 
 Subject = tuple[str, str]
 """What it is about: ("model", "withdrawal"), ("input_drift", "temp"). Both words are from fixed lists."""

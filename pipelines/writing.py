@@ -16,7 +16,7 @@ from pipelines.errors import SourceError
 from pipelines.kafka_clients import producer
 from pipelines.settings import Settings
 from pipelines.sources.file import wrapped
-from pipelines.sources.kafka import REDRIVEN
+from pipelines.sources.headers import REDRIVEN
 from pipelines.store import DeadLetter
 
 ANSWER_S = 15

@@ -18,7 +18,8 @@ class RawRecord(NamedTuple):
 
     ``next_offset`` is where reading resumes once this record is done with. ``timestamp`` (ms) and ``key`` None = the
     source has none. ``redriven`` is the id of the dead letter that this record was. ``whole_bytes`` is how long a record
-    was of which only the beginning was read; None = ``value`` is all of it.
+    was of which only the beginning was read; None = ``value`` is all of it. ``trip`` is that of a canary, which is no
+    patient's record: it comes as soon as it is the next of its topic, whatever its timestamp.
     """
 
     role: str | None
@@ -31,6 +32,7 @@ class RawRecord(NamedTuple):
     value: bytes | None
     redriven: int | None = None
     whole_bytes: int | None = None
+    trip: int | None = None
 
     @property
     def position(self) -> Position:

@@ -7,6 +7,8 @@ Only time spent polling counts as waiting, because nothing arrives while we do s
 Rebalances reach us on the client's own thread, in the middle of a poll. They are only noted there, with the new
 partitions paused; positions are loaded and set in the caller's thread afterwards.
 
+The records of a canary have no place in that order: each is taken as soon as it is the next of its topic.
+
 A consumer that stands still is closed and made anew: all partition numbers are lost and gained again (``watchdog``).
 """
 
@@ -29,15 +31,13 @@ from pipelines.errors import NoProgress, SourceError
 from pipelines.formats.canonical import KINDS
 from pipelines.kafka_clients import MERGE_BYTES, consumer, end_reader, equal_partition_counts
 from pipelines.settings import Kafka
-from pipelines.sources import Owner, RawRecord
+from pipelines.sources import Owner, RawRecord, headers
 from pipelines.sources.watchdog import TRIES, Ends, Watchdog
 
 log = logging.getLogger(__name__)
 
 RANK = {role: rank for rank, role in enumerate(KINDS)}
-REDRIVEN = "itbwatch-dead-letter"  # header of a redriven record: the id of the dead letter
 BUFFERED = 10_000  # records per topic and partition before it is paused: 5 MB of observations
-LONGEST_ID = 18  # digits; ids are 64-bit integers
 CLOSE_MS = 3_000
 EARLIEST_MS = 5_000
 WATCH_S = 0.5
@@ -175,6 +175,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     # -- rebalances: called on the client's thread -----------------------------------------------------------------
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        # A rejoin for new metadata that outlasts a poll is forgotten by kafka-python 3.0.12: it would own nothing, without
+        # heartbeats, for ever. What is asked for is remembered until it is done.
+        self._consumer._coordinator.request_rejoin()  # noqa: SLF001
         self._news.append((False, frozenset(one.partition for one in revoked)))
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
@@ -251,18 +254,23 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             waiting = [(buffer[0], topic) for topic, buffer in buffers.items() if buffer]
             if not waiting:
                 return
-            (arrived, record), topic = min(waiting, key=lambda one: (_stamp(one[0][1]), RANK[self._role[one[1]]]))
+            if canary := next((topic for (_, record), topic in waiting if headers.trip(record) is not None), None):
+                yield self._next(partition, canary)  # it has no place among records, and must hold none of them back
+                continue
+            (arrived, _), topic = min(waiting, key=lambda one: (_stamp(one[0][1]), RANK[self._role[one[1]]]))
             empty = [name for name, buffer in buffers.items() if not buffer]
             if empty and self._polled_ms - arrived < self._merge_idle_ms:
                 return
             if not all(self._at_end(name, partition) for name in empty):
                 return
-            buffers[topic].popleft()
-            if len(buffers[topic]) == BUFFERED // 2:
-                self._consumer.resume(TopicPartition(topic, partition))
-            yield self._raw(record)
+            yield self._next(partition, topic)
 
-    def _raw(self, record: ConsumerRecord) -> RawRecord:
+    def _next(self, partition: int, topic: str) -> RawRecord:
+        """Take the next record of a topic."""
+        buffer = self._buffers[partition][topic]
+        _, record = buffer.popleft()
+        if len(buffer) == BUFFERED // 2:
+            self._consumer.resume(TopicPartition(topic, partition))
         stamp = _stamp(record)
         return RawRecord(
             role=self._role[record.topic],
@@ -273,7 +281,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             timestamp=stamp if stamp >= 0 else None,
             key=record.key,
             value=record.value,
-            redriven=_redriven(record),
+            redriven=headers.redriven(record),
+            trip=headers.trip(record),
         )
 
     def _holds_records(self, partition: int) -> bool:
@@ -297,9 +306,3 @@ def _stamp(record: ConsumerRecord) -> int:
     """
     stamp: int = record.timestamp
     return stamp if 0 <= stamp < LATEST else -1
-
-
-def _redriven(record: ConsumerRecord) -> int | None:
-    """The id in the header of a redriven record. None = it has none, or a number that no database gave."""
-    value = next((value for name, value in record.headers if name == REDRIVEN), None)
-    return int(value) if value is not None and value.isdigit() and len(value) <= LONGEST_ID else None

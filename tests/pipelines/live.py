@@ -115,6 +115,7 @@ class Site:
                 "group_instance_id": "one",  # whoever starts again after a SIGKILL is known at once
                 "session_timeout_ms": 6_000,
                 "heartbeat_interval_ms": 1_000,
+                "canary_ms": 3_000,  # often, and still a reader of the topics comes to an end
             },
             "time": "stream",
             "merge_idle_ms": 500,
@@ -148,8 +149,9 @@ class Site:
             return list(consumer)
 
     def published(self) -> list[Record]:
-        """The alert topic as it is, repeats and all."""
-        return [json.loads(record.value) for record in self.topic("alerts")]
+        """The alert topic as it is, repeats and all, but for what is said of canaries."""
+        records = [json.loads(record.value) for record in self.topic("alerts")]
+        return [record for record in records if "canary" not in record]
 
     def stored(self) -> list[Record]:
         """The table of alert records."""

@@ -80,6 +80,7 @@ def test_the_alert_topic_has_the_records_of_a_replay_one_to_one_and_the_metrics_
     said = site.publish(*stays, "--partitions", PARTITIONS)
     with site.streaming() as stream:
         stream.wait(lambda: counted(stream.metrics(), "alerts_total"))  # filled while it runs
+        stream.wait(lambda: stream.metrics()["itbwatch_canary_timestamp_seconds"])  # they fly between the patients
         stream.wait(lambda: stream.caught_up(PARTITIONS))
         metrics = stream.metrics()
 

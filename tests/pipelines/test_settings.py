@@ -303,3 +303,14 @@ def test_the_identity_key_is_the_public_one_until_a_site_has_its_own(load, tmp_p
     key.write_bytes(b"short")
     with pytest.raises(ConfigError, match="16 or more"):
         settings.identity_key()
+
+
+@pytest.mark.parametrize(
+    ("text", "every_s"),
+    [
+        ("", 10.0), ("time: stream", 0.0), ("time: stream\nkafka: {canary_ms: 500}", 0.5), ("kafka: {canary_ms: 0}", 0.0),
+        ("source: file", 0.0), ("source: file\nkafka: {canary_ms: 500}", 0.0),
+    ],
+)  # fmt: skip
+def test_canaries_fly_at_the_bedside_unless_it_is_said_otherwise(load, text, every_s):
+    assert every_s == load(text).canary_s()

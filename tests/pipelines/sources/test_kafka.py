@@ -1,15 +1,19 @@
 import socket
+import time
 from contextlib import closing
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
 from detector.errors import ConfigError
+from pipelines.canary.course import patient_id
 from pipelines.errors import SourceError
+from pipelines.formats.canonical import KINDS
 from pipelines.settings import Kafka
-from pipelines.sources.kafka import REDRIVEN, KafkaSource
-from tests.pipelines.sources.on_kafka import Owner, read, send, until, values
+from pipelines.sources.headers import REDRIVEN, TRIP
+from pipelines.sources.kafka import KafkaSource
+from tests.pipelines.sources.on_kafka import WAIT_S, Owner, read, send, until, values
 
 
 def test_the_topics_of_a_partition_are_merged_by_timestamp_then_topic_then_offset(inputs, open_source):
@@ -120,6 +124,42 @@ def test_partitions_move_to_a_second_member_and_back(inputs, open_source):
     assert set() == second.owned
 
     until(lambda: {0, 1} == first.owned, one)
+
+
+def test_a_rebalance_for_new_partitions_that_outlasts_a_poll_is_not_forgotten(inputs, open_source):
+    """kafka-python 3.0.12 forgets it, and then owns nothing and sends no heartbeats, for ever."""
+    kafka, owner = inputs(), Owner()
+    source = open_source(kafka, owner)
+    until(lambda: {0} == owner.owned, source)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
+        admin.create_partitions({getattr(kafka.topics, role): 2 for role in KINDS})
+    source._consumer._client.cluster.request_update()  # it asks by itself every five minutes
+
+    deadline = time.monotonic() + WAIT_S
+    while {0, 1} != owner.owned and time.monotonic() < deadline:
+        source.poll(100, 0)  # as while there are records: no answer of the broker comes within it
+        time.sleep(0.01)
+
+    assert {0, 1} == owner.owned
+
+
+def test_a_canary_is_taken_before_whatever_its_timestamp_says_and_holds_nothing_back(inputs, open_source):
+    kafka, late = inputs(), 9_000_000_000_000
+    with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as producer:
+        for role, key, stamp, trip in (
+            ("observations", b"p", 2, None), ("observations", patient_id(0).encode(), late, b"7"),
+            ("observations", b"p", 4, None), ("pumps", patient_id(0).encode(), late, b"7"), ("pumps", b"p", 3, None),
+            ("pumps", b"p", 5, b"7"), ("context", patient_id(0).encode(), 6, b"x"),
+        ):  # fmt: skip
+            headers = [] if trip is None else [(TRIP, trip)]
+            topic = getattr(kafka.topics, role)
+            producer.send(topic, b"x", key, partition=0, timestamp_ms=stamp, headers=headers).get(WAIT_S)
+
+    records = read(open_source(kafka, Owner(), merge_idle_ms=500), 7)
+
+    assert [2, 3, 4, 5, 6] == [record.timestamp for record in records if record.trip is None]
+    assert [7, 7] == [record.trip for record in records if record.trip is not None]
+    assert 7 == len(records)
 
 
 def test_a_redriven_record_names_its_dead_letter(inputs, open_source):
