@@ -42,11 +42,12 @@ def ablation(
         now = found.net != NO_TIME
         if before is not None:
             won, lost = int(np.sum(stays.course & now & ~before)), int(np.sum(stays.course & before & ~now))
-            row |= {"won": won, "lost": lost, "p": _mcnemar(won, lost)}
+            row |= {"won": won, "lost": lost, "p": mcnemar(won, lost)}
         rows.append(row)
         before = now
     return rows
 
 
-def _mcnemar(won: int, lost: int) -> float:
+def mcnemar(won: int, lost: int) -> float:
+    """The exact p-value of so many pairs that only one of two found."""
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0

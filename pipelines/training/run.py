@@ -27,6 +27,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import backgrounds as simulated
 from pipelines.simulate.cohort import build
 from pipelines.training import fit as fitting
+from pipelines.training.families import FAMILIES, families
 from pipelines.training.fit import as_matrix, fit
 from pipelines.training.labels import labelled
 from pipelines.training.metrics import ablation, area, at_each_budget
@@ -66,10 +67,11 @@ def training_sets(pairs: Sequence[tuple[Path, Path]], *, beds: int, seed: int) -
 
 def train(
     sets: Sequence[TrainingSet], settings: Settings, out: Path, *, courses: int, seed: int,
-    with_ablation: bool = False, told: Told = lambda *_: None,
+    with_ablation: bool = False, with_families: bool = False, told: Told = lambda *_: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Fit on the training part of each data set, calibrate on the tuning part, and write the artefact. ``with_ablation``:
-    its metrics say what each part of the score is worth, for two more fits.
+    its metrics say what each part of the score is worth, for two more fits; ``with_families``: what it makes of courses it
+    was not fitted on, for one more fit a family.
 
     Raises:
         InputError: no stay of a part can carry a course.
@@ -88,7 +90,8 @@ def train(
     def member(_: str) -> None:
         nonlocal done
         done += 1
-        told("fit", done, (3 if with_ablation else 1) * len(fitting.BAG))
+        fits = 1 + 2 * with_ablation + len(FAMILIES) * with_families
+        told("fit", done, fits * len(fitting.BAG))
 
     withdrawal, joint = fit(examples, calibration, names, written, seed=seed, told=member)
     stays = stays_of(people.select(pl.col(name).cast(kind) for name, kind in TRUTH.items()))
@@ -100,6 +103,8 @@ def train(
     if with_ablation:
         both = (withdrawal, joint)
         metrics["ablation"] = ablation(examples, calibration, both, stays, written, seed=seed, told=member)
+    if with_families:
+        metrics["families"] = families(examples, calibration, withdrawal, stays, written, seed=seed, told=member)
     about = {
         "data": {one.name: one.digest for one in sets},
         "synthetic_backgrounds": any(one.synthetic for one in sets),
