@@ -5,9 +5,17 @@ A module ``replay.py`` holds ``command``, a click command; it is imported when i
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+from pipelines import starting
+
+if __name__ == "__main__" or Path(sys.argv[0]).name == "itbwatch":  # what follows takes a while to load
+    starting.end_quietly(sys.argv[1:])
+
 import logging
 import os
-import sys
+import signal
 import traceback
 from importlib import import_module
 from pkgutil import iter_modules
@@ -56,6 +64,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command and exit: 0 done, 2 usage or configuration, 65 input refused, 70 internal, 74 input/output."""
+    if signal.getsignal(signal.SIGINT) is starting.interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a command may have things to put away
     try:
         sys.exit(cli(prog_name="itbwatch", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -65,7 +75,7 @@ def main() -> None:
         _say(usage_line(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(starting.INTERRUPTED)
     except ConfigError as error:
         _say(*error.problems)
         sys.exit(exit_code(error))

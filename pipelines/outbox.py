@@ -181,7 +181,8 @@ def _settled(number: int, told: Told) -> bool:
 class FilePublisher:
     """Alert records and dead letters as lines of two files, exports of more; ``-`` is standard output.
 
-    A line that a full disk or a crash cut short is taken back when the file is opened: its record is sent again.
+    A line that a full disk or a crash cut short is taken back when the file is opened: its record is sent again. A file
+    that is moved away or deleted, as logs are rotated, is left, and another one begun under its name.
     """
 
     def __init__(self, file: File, exports: Exports = NO_EXPORTS) -> None:
@@ -217,15 +218,26 @@ class FilePublisher:
         self._open.clear()
 
     def _write(self, role: str, path: str, lines: bytearray) -> None:
+        while True:
+            descriptor = self._descriptor(role, path)
+            with memoryview(lines) as left:
+                done = 0
+                while done < len(left):
+                    done += os.write(descriptor, left[done:])
+            if _is_regular(descriptor):
+                os.fsync(descriptor)  # the store will take it for published, and the store survives a power cut
+                if path != "-" and not os.fstat(descriptor).st_nlink:
+                    continue  # it was deleted just now, and the lines with it
+            return
+
+    def _descriptor(self, role: str, path: str) -> int:
+        """The open file, opened anew when another one, or none, has its name by now: logs are rotated."""
+        if path != "-" and role in self._open and not _is_still(path, self._open[role]):
+            log.info("file_opened_anew file=%s", path)
+            os.close(self._open.pop(role))
         if role not in self._open:
             self._open[role] = _standard_output() if path == "-" else _open_to_append(path)
-        descriptor = self._open[role]
-        with memoryview(lines) as left:
-            done = 0
-            while done < len(left):
-                done += os.write(descriptor, left[done:])
-        if _is_regular(descriptor):
-            os.fsync(descriptor)  # the store will take it for published, and the store survives a power cut
+        return self._open[role]
 
 
 def _standard_output() -> int:
@@ -258,6 +270,15 @@ def _open_to_append(path: str) -> int:
     elif unfinished:
         os.write(descriptor, b"\n")
     return descriptor
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    """Whether the name still leads to the open file."""
+    try:
+        named = os.stat(path)  # noqa: PTH116 - like the descriptor beside it
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(descriptor))
 
 
 def _is_regular(descriptor: int) -> bool:

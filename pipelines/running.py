@@ -12,6 +12,7 @@ from types import FrameType
 
 from detector.plan import Plan
 from models.quarantine import GuardedModel
+from pipelines import starting
 from pipelines.canary.trips import Canaries, KafkaClients
 from pipelines.drift import Reference, read_reference
 from pipelines.errors import SourceError
@@ -137,17 +138,22 @@ def _shadow(settings: Settings, champion: Plan, store: Store) -> Shadow | None:
 
 @contextmanager
 def stopped_by_signals(service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT end the service after its present batch; the handlers before are put back."""
+    """SIGTERM and SIGINT end the service after its present batch; the handlers before are put back.
+
+    Those of the start are not: when the service has ended, what is left to put away is not to be interrupted.
+    """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         service.stop()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if starting.asked_to_end():
+        service.stop()
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if handler is starting.at_once else handler)
 
 
 def connect(settings: Settings, owner: Owner) -> Source:

@@ -60,6 +60,51 @@ def test_what_is_not_ours_is_ended_and_never_taken_back(tmp_path):
     assert b'notes of somebody\n{"n":0}\n' == path.read_bytes()
 
 
+@pytest.mark.parametrize("gone", ["moved", "deleted", "another in its place", "link turned", "emptied"])
+def test_a_file_that_is_rotated_while_it_is_written_loses_no_line(tmp_path, gone):
+    path, old = tmp_path / "alerts", tmp_path / "alerts.1"
+    if gone == "link turned":
+        path.symlink_to(old)
+    publisher = FilePublisher(File(alerts=str(path)))
+    publisher.publish(rows(b"a"))
+    match gone:
+        case "moved":
+            path.rename(old)
+        case "deleted":
+            path.unlink()
+        case "another in its place":
+            path.rename(old)
+            path.write_bytes(b'{"type":"alert","n":8}\n')
+        case "link turned":
+            path.unlink()
+            path.symlink_to(tmp_path / "alerts.2")
+        case _:  # logrotate's copytruncate
+            old.write_bytes(path.read_bytes())
+            os.truncate(path, 0)
+    publisher.publish(rows(b"a", b"a"))
+    publisher.close()
+
+    assert b'{"n":0}\n{"n":1}\n' == path.read_bytes()[-16:]
+    assert (gone == "deleted" and not old.exists()) or b'{"n":0}\n' == old.read_bytes()
+
+
+def test_a_file_that_is_deleted_while_it_is_written_is_written_again(tmp_path, monkeypatch):
+    path = tmp_path / "alerts"
+    publisher = FilePublisher(File(alerts=str(path)))
+    written = os.fsync
+
+    def deleted(descriptor):
+        written(descriptor)
+        monkeypatch.undo()
+        path.unlink()
+
+    monkeypatch.setattr(os, "fsync", deleted)
+    publisher.publish(rows(b"a"))
+    publisher.close()
+
+    assert b'{"n":0}\n' == path.read_bytes()
+
+
 def test_a_full_disk_is_told_by_the_name_of_the_file_and_closing_raises_nothing():
     publisher = FilePublisher(File(alerts="/dev/full"))
     with pytest.raises(SourceError, match="/dev/full cannot be written"):
