@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from detector.scoring import FeatureRow, Score
+from models.forest import Forest
 from models.matrix import Matrix, matrix
 
 NAME = "withdrawal"
@@ -25,8 +25,8 @@ TOO_SPARSE, OUTSIDE = "too_sparse", "outside_fitted_range"
 STRONGEST = 4
 """Features named in an alert."""
 
-EXPLAINED_FROM = 0.05
-"""[D] Lower scores are not explained: no rule reads them, and explaining costs one prediction a feature."""
+EXPLAINED_FROM = 0.2
+"""[D] Lower scores are not explained: neither the shipped rule nor a threshold that `evaluate --budget` writes reads them."""
 
 
 class Member(NamedTuple):
@@ -59,6 +59,7 @@ class WithdrawalScore:
     def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
         self.columns = fitted.columns
+        self._forest = Forest([(member.columns, member.classifier) for member in fitted.members])
         self._low = np.array([low for low, _ in fitted.reach])
         self._high = np.array([high for _, high in fitted.reach])
 
@@ -94,11 +95,7 @@ class WithdrawalScore:
         """The mean logit of the bag, before calibration."""
         if not len(values):
             return np.zeros(0)
-        with threadpool_limits(limits=1):  # small batches: threads cost more than they save
-            raw = [
-                member.classifier.decision_function(values[:, list(member.columns)]) for member in self.fitted.members
-            ]
-        return np.asarray(np.mean(raw, axis=0))
+        return self._forest.logits(values)
 
     def _because(self, values: Matrix, chances: dict[int, float]) -> dict[int, tuple[tuple[str, float], ...]]:
         """For each row the features without which its logit would differ most, and by how much."""
@@ -106,17 +103,14 @@ class WithdrawalScore:
         if not rows:
             return {}
         chosen = values[rows]
-        whole = self.logits(chosen)
-        known = [column for column in range(len(self.columns)) if not np.isnan(chosen[:, column]).all()]
-        without = np.repeat(chosen[None], len(known), axis=0)
-        for place, column in enumerate(known):
-            without[place, :, column] = np.nan
-        parts = whole[None] - self.logits(without.reshape(-1, chosen.shape[1])).reshape(len(known), len(rows))
-        parts = np.round(self.fitted.slope * parts, 3)
+        parts = np.round(self.fitted.slope * self._forest.without(chosen), 3)
+        known = np.flatnonzero(~np.isnan(chosen).all(axis=0)).tolist()
         found = {}
         for place, row in enumerate(rows):
-            order = sorted(range(len(known)), key=lambda k: (-abs(parts[k, place]), k))[:STRONGEST]
+            order = sorted(known, key=lambda column: (-abs(parts[column, place]), column))[:STRONGEST]
             found[row] = tuple(
-                (self.columns[known[k]], float(parts[k, place])) for k in order if abs(parts[k, place]) >= 0.05
+                (self.columns[column], float(parts[column, place]))
+                for column in order
+                if abs(parts[column, place]) >= 0.05
             )
         return found

@@ -1,0 +1,95 @@
+"""The trees of a bag, asked without the checks that scikit-learn makes of every call: those cost more than the trees.
+
+Predictions are those of scikit-learn's own compiled predictors, summed in its order, so equal to its
+``decision_function`` to the last bit. For the explanation all trees lie flat in arrays and are walked together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.matrix import Matrix
+
+Indices = NDArray[np.intp]
+
+
+class _Bagged(NamedTuple):
+    """One classifier of the bag: the columns it reads, its baseline and its trees in order."""
+
+    columns: Indices
+    baseline: float
+    trees: tuple[Any, ...]
+    categories: tuple[Any, Any]
+    """What its predictors want to know of categorical columns: there are none."""
+
+
+class Forest:
+    """``members``: (columns, fitted HistGradientBoostingClassifier of two classes) of each classifier."""
+
+    def __init__(self, members: Sequence[tuple[Sequence[int], Any]]) -> None:
+        self._bagged = tuple(_bagged(columns, classifier) for columns, classifier in members)
+        nodes = [tree.nodes for one in self._bagged for tree in one.trees]
+        sizes = np.array([len(one) for one in nodes])
+        self._roots = np.cumsum(sizes) - sizes
+        first = np.repeat(self._roots, sizes)
+        whole = np.concatenate(nodes)
+        leaf = whole["is_leaf"].astype(bool)
+        itself = np.arange(len(whole))
+        self._leaf, self._value, self._threshold = leaf, whole["value"].copy(), whole["num_threshold"].copy()
+        self._left = np.where(leaf, itself, whole["left"] + first).astype(np.intp)
+        self._right = np.where(leaf, itself, whole["right"] + first).astype(np.intp)
+        self._missing_left = whole["missing_go_to_left"].astype(bool)
+        own = chain.from_iterable(one.columns[tree.nodes["feature_idx"]] for one in self._bagged for tree in one.trees)
+        self._column = np.where(leaf, -1, np.fromiter(own, dtype=np.intp, count=len(whole)))
+        pairs = np.unique(np.stack([np.repeat(np.arange(len(nodes)), sizes), self._column])[:, ~leaf], axis=1)
+        self._tree, self._read = pairs  # which tree reads which column
+
+    def logits(self, values: Matrix) -> Matrix:
+        """The mean logit of the bag for each row."""
+        return np.asarray(np.mean([_decision(one, values) for one in self._bagged], axis=0))
+
+    def without(self, values: Matrix) -> Matrix:
+        """(columns, rows): by how much the mean logit of each row is higher than if a column were not known."""
+        count = len(values)
+        rows = np.arange(count)
+        trees = np.arange(len(self._roots))
+        here = self._walk(values, np.repeat(trees, count), np.tile(rows, len(trees)), None).reshape(-1, count)
+        there = self._walk(
+            values, np.repeat(self._tree, count), np.tile(rows, len(self._tree)), np.repeat(self._read, count)
+        )
+        parts = np.zeros((values.shape[1], count))
+        np.add.at(parts, self._read, here[self._tree] - there.reshape(-1, count))
+        return parts / len(self._bagged)
+
+    def _walk(self, values: Matrix, tree: Indices, row: Indices, unknown: Indices | None) -> Matrix:
+        """The leaf that each (tree, row) comes to, where the column ``unknown`` of that pair is not known."""
+        node = self._roots[tree]
+        while not self._leaf[node].all():
+            column = self._column[node]
+            value = values[row, column]
+            missing = np.isnan(value)
+            if unknown is not None:
+                missing |= column == unknown
+            left = np.where(missing, self._missing_left[node], value <= self._threshold[node])
+            node = np.where(left, self._left[node], self._right[node])
+        return np.asarray(self._value[node])
+
+
+def _bagged(columns: Sequence[int], classifier: Any) -> _Bagged:
+    trees = tuple(tree for stage in classifier._predictors for tree in stage)  # noqa: SLF001 - no public name for its trees
+    categories = classifier._bin_mapper.make_known_categories_bitsets()  # noqa: SLF001
+    baseline = float(classifier._baseline_prediction.ravel()[0])  # noqa: SLF001
+    return _Bagged(np.array(columns, dtype=np.intp), baseline, trees, categories)
+
+
+def _decision(one: _Bagged, values: Matrix) -> Matrix:
+    mine = np.ascontiguousarray(values[:, one.columns])
+    total = np.full(len(mine), one.baseline)
+    for tree in one.trees:
+        total += tree.predict(mine, *one.categories, 1)  # one thread: small batches cost more to share out
+    return total
