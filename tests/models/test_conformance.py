@@ -8,13 +8,16 @@ from math import isfinite
 
 import pytest
 
-from detector.scoring import FeatureRow
+from detector.engine import Ward, run
+from detector.scoring import FeatureRow, Score, Scores
 from models.bundle import FOLDER, open_models
 from models.columns import column_names
 from models.personal import KINDS, PersonalBaseline, as_river, feature_names
 from pipelines.model_files import columns_of
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
+from pipelines.simulate.backgrounds import synthetic_backgrounds
+from pipelines.simulate.cohort import build
 
 PLAN = load_plan(Settings())
 COLUMNS = column_names(columns_of(PLAN.catalogue))
@@ -123,6 +126,30 @@ def test_what_explains_the_picture_never_raises_the_score(name: str) -> None:
     assert without is not None
     assert with_it is not None
     assert with_it <= without
+
+
+class Told:
+    """A scorer whose joint anomaly is always the same, and whose withdrawal score is the shipped one."""
+
+    def __init__(self, joint: Score) -> None:
+        self.joint = joint
+
+    def score(self, rows: list[FeatureRow]) -> list[Scores]:
+        return [{"withdrawal": one, "joint": self.joint} for one in MODELS.withdrawal.score(rows)]
+
+
+def test_the_joint_anomaly_changes_no_record_of_the_shipped_rules() -> None:
+    cohort = build(synthetic_backgrounds(6, 3), 1, seed=3, cases=[("withdrawal", "moderate")], twins=False)
+    told = []
+    for answer in (Score(None, "too_sparse"), Score(8.0), Score(-3.0)):
+        records = [
+            record for _, events in cohort.dataset().by_patient()
+            for record in run(PLAN, Ward(PLAN), events, Told(answer)).records
+        ]  # fmt: skip
+        assert records
+        told.append(records)
+
+    assert told[0] == told[1] == told[2]
 
 
 # --- the learner ------------------------------------------------------------------------------------------------------
