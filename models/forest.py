@@ -7,7 +7,7 @@ Predictions are those of scikit-learn's own compiled predictors, summed in its o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,38 +46,46 @@ class Forest:
         self._missing_left = whole["missing_go_to_left"].astype(bool)
         own = chain.from_iterable(one.columns[tree.nodes["feature_idx"]] for one in self._bagged for tree in one.trees)
         self._column = np.where(leaf, -1, np.fromiter(own, dtype=np.intp, count=len(whole)))
-        pairs = np.unique(np.stack([np.repeat(np.arange(len(nodes)), sizes), self._column])[:, ~leaf], axis=1)
-        self._tree, self._read = pairs  # which tree reads which column
 
     def logits(self, values: Matrix) -> Matrix:
         """The mean logit of the bag for each row."""
         return np.asarray(np.mean([_decision(one, values) for one in self._bagged], axis=0))
 
     def without(self, values: Matrix) -> Matrix:
-        """(columns, rows): by how much the mean logit of each row is higher than if a column were not known."""
-        count = len(values)
-        rows = np.arange(count)
-        trees = np.arange(len(self._roots))
-        here = self._walk(values, np.repeat(trees, count), np.tile(rows, len(trees)), None).reshape(-1, count)
-        there = self._walk(
-            values, np.repeat(self._tree, count), np.tile(rows, len(self._tree)), np.repeat(self._read, count)
-        )
-        parts = np.zeros((values.shape[1], count))
-        np.add.at(parts, self._read, here[self._tree] - there.reshape(-1, count))
+        """(columns, rows): by how much the mean logit of each row is higher than if a column were not known.
+
+        A tree answers differently only from the first node on at which not knowing the column leads elsewhere.
+        """
+        row = np.tile(np.arange(len(values)), len(self._roots))
+        path = [np.repeat(self._roots, len(values))]
+        while not self._leaf[path[-1]].all():
+            path.append(self._next(values, row, path[-1], None))
+        here = self._value[path[-1]]
+        parts = np.zeros((values.shape[1], len(values)))
+        turned: list[Indices] = []
+        for node, taken in pairwise(path):
+            column = self._column[node]
+            otherwise = np.where(self._missing_left[node], self._left[node], self._right[node])
+            turns = otherwise != taken
+            for earlier in turned:
+                turns &= earlier != column
+            turned.append(np.where(turns, column, -1))
+            chosen = np.flatnonzero(turns)
+            there = otherwise[chosen]
+            while not self._leaf[there].all():
+                there = self._next(values, row[chosen], there, column[chosen])
+            np.add.at(parts, (column[chosen], row[chosen]), here[chosen] - self._value[there])
         return parts / len(self._bagged)
 
-    def _walk(self, values: Matrix, tree: Indices, row: Indices, unknown: Indices | None) -> Matrix:
-        """The leaf that each (tree, row) comes to, where the column ``unknown`` of that pair is not known."""
-        node = self._roots[tree]
-        while not self._leaf[node].all():
-            column = self._column[node]
-            value = values[row, column]
-            missing = np.isnan(value)
-            if unknown is not None:
-                missing |= column == unknown
-            left = np.where(missing, self._missing_left[node], value <= self._threshold[node])
-            node = np.where(left, self._left[node], self._right[node])
-        return np.asarray(self._value[node])
+    def _next(self, values: Matrix, row: Indices, node: Indices, unknown: Indices | None) -> Indices:
+        """The node after each, for its row, where the column ``unknown`` of each is not known. A leaf stays."""
+        column = self._column[node]
+        value = values[row, column]
+        missing = np.isnan(value)
+        if unknown is not None:
+            missing |= column == unknown
+        left = np.where(missing, self._missing_left[node], value <= self._threshold[node])
+        return np.where(left, self._left[node], self._right[node])
 
 
 def _bagged(columns: Sequence[int], classifier: Any) -> _Bagged:
