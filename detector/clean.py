@@ -18,7 +18,7 @@ REASONS = (
 )  # fmt: skip
 """Every outcome of an observation, the value of the ``outcome`` label."""
 
-QUARANTINED = frozenset({"unknown_unit", "suspect_unit"})
+QUARANTINED = frozenset({"unknown_unit", "suspect_unit", "future"})
 RANKS = {
     "registered": 0,
     "preliminary": 0,

@@ -20,7 +20,7 @@ from detector.errors import StateError
 from detector.events import EARLIEST, Acknowledgement, Observation
 from detector.forgetting import summarise
 from detector.hours import Hour
-from detector.patient import ContextFact, Left, Memo, Patient, PumpFact, Stay, Told, Version
+from detector.patient import ContextFact, Left, Look, Looks, Memo, Patient, PumpFact, Stay, Told, Version
 from detector.reading import Meta, Reading
 from detector.scoring import Score
 
@@ -71,6 +71,8 @@ class Head(Struct, frozen=True, array_like=True):
     told: Told | None = None
     left: tuple[Left, ...] = ()
     points: tuple[tuple[str, int], ...] = ()
+    looks: tuple[Look, ...] = ()
+    looks_before: Looks = Looks()
 
 
 _PLAIN = (
@@ -78,14 +80,16 @@ _PLAIN = (
     "suspects", "ahead", "ahead_base", "memory", "memory_base", "base", "episodes", "decided_at", "acks", "ended",
     "prompted", "saved_segments", "base_true", "silent_stay", "absorbed", "merged_into", "merged_at",
     "unmatched", "learned", "learn_due", "learned_at", "score_due", "scores", "told",
-    "left", "points",
+    "left", "points", "looks_before",
 )  # fmt: skip
 
 
 def encode_head(patient: Patient) -> bytes:
     """The head as msgpack."""
     plain: dict[str, Any] = {name: getattr(patient, name) for name in _PLAIN}
-    return msgspec.msgpack.encode(Head(format=FORMAT, corrected=tuple(sorted(patient.corrected)), **plain))
+    return msgspec.msgpack.encode(
+        Head(format=FORMAT, corrected=tuple(sorted(patient.corrected)), looks=tuple(sorted(patient.looks)), **plain)
+    )
 
 
 def decode_head(head: bytes) -> Patient:
@@ -110,6 +114,7 @@ def decode_head(head: bytes) -> Patient:
     if stored.told is None:  # stored before it was kept
         patient.told = Told(patient.stay, patient.silent_stay, patient.closed)
     patient.corrected = frozenset(stored.corrected)
+    patient.looks = set(stored.looks)
     return patient
 
 

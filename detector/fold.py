@@ -26,7 +26,7 @@ NOTHING: frozenset[str] = frozenset()
 STAY = frozenset({"stay"})
 MOST_UNMATCHED = 16
 LOOKS_AHEAD = 16
-"""So many observations are needed before 'most look like the future' says that our clock is wrong."""
+"""So many readings are needed before 'most look like the future' says that our clock is wrong."""
 
 
 class Fold:
@@ -51,7 +51,7 @@ class Fold:
             if not repairs:  # what is known to be wrong goes as long as it is kept
                 self.ledger.add("late_observations_total", signal.name)
                 return self._refuse("late", signal.name, event) | changed
-        if self._is_future(patient, event):
+        if self._is_future(patient, event, signal.name):
             return self._refuse("future", signal.name, event) | changed
         if RANKS[event.status] == WITHDRAWN:
             return self._withdraw(patient, event, signal.name) | changed
@@ -133,10 +133,10 @@ class Fold:
         )
         return NOTHING
 
-    def _is_future(self, patient: Patient, event: Observation) -> bool:
+    def _is_future(self, patient: Patient, event: Observation, name: str) -> bool:
         """Charted further ahead than allowed, unless most records look like the future: then it is our clock."""
         ahead = event.effective_at - event.available_at > self.catalogue.future_limit
-        patient.ahead = (patient.ahead[0] + ahead, patient.ahead[1] + 1)
+        patient.look(name, event.effective_at, ahead=ahead)
         return ahead and not self.clock_is_off(patient.ahead_base)
 
     def _unmatched(self, patient: Patient, event: Observation, name: str) -> frozenset[str]:
@@ -154,10 +154,8 @@ class Fold:
         if not mine:
             return NOTHING
         patient.unmatched = tuple(one for one in patient.unmatched if one not in mine)
-        ahead, uncounted = patient.ahead, Fold(self.plan, Ledger())  # they were counted and listed when they came
-        changed = NOTHING.union(*(uncounted.observation(patient, one) for one in mine))
-        patient.ahead = ahead
-        return changed
+        uncounted = Fold(self.plan, Ledger())  # they were counted and listed when they came
+        return NOTHING.union(*(uncounted.observation(patient, one) for one in mine))
 
     def _names(self, event: Observation) -> str | None:
         named = name_of(self.catalogue, event)

@@ -30,6 +30,7 @@ STORE_WHOLE = 1 << 30
 
 MOST_STARTS = 4
 MOST_AHEAD = 32
+MOST_LOOKS = 32
 
 
 class Stay(Struct, frozen=True):
@@ -141,6 +142,32 @@ class Left(NamedTuple):
     is_marked: bool
 
 
+Look = tuple[bool, int, str]
+"""Whether a reading lay further ahead than allowed, when it was charted, and of which signal."""
+
+
+class Looks(NamedTuple):
+    """The newest looks of earlier instants, oldest first, by their kind. What is older than all of a full list is not
+    counted any more, because nobody knows whether it was.
+    """
+
+    on_time: tuple[Look, ...] = ()
+    ahead: tuple[Look, ...] = ()
+
+    def count(self, look: Look) -> bool:
+        """Whether a look is new."""
+        known = self.ahead if look[0] else self.on_time
+        return look not in known and (len(known) < MOST_LOOKS or look > known[0])
+
+    def plus(self, looks: set[Look]) -> Looks:
+        """With those of one more instant."""
+        ahead = {look for look in looks if look[0]}
+        return Looks(
+            tuple(sorted({*self.on_time, *(looks - ahead)})[-MOST_LOOKS:]),
+            tuple(sorted({*self.ahead, *ahead})[-MOST_LOOKS:]),
+        )
+
+
 class Patient:
     """State of one patient; times are milliseconds. A new one knows nothing."""
 
@@ -169,6 +196,8 @@ class Patient:
         "learned_at",
         "left",
         "looked",
+        "looks",
+        "looks_before",
         "memory",
         "memory_base",
         "merged_at",
@@ -226,6 +255,8 @@ class Patient:
         self.suspects: dict[str, tuple[int, float, int]] = {}
         self.ahead = (0, 0)
         self.ahead_base = (0, 0)
+        self.looks: set[Look] = set()  # in this instant
+        self.looks_before = Looks()
         self.found: dict[str, Found] = {}
         self.untils: list[int] = []
         self.asked_due = NEVER
@@ -267,6 +298,13 @@ class Patient:
         self.true_rules = 0
         self.looked = ("unknown", (), False)
 
+    def look(self, signal: str, effective_at: int, *, ahead: bool) -> None:
+        """Count a reading for or against our clock; the same one again counts nothing, nor does its correction."""
+        look = ahead, effective_at, signal
+        if look not in self.looks and self.looks_before.count(look):
+            self.looks.add(look)
+            self.ahead = self.ahead[0] + ahead, self.ahead[1] + 1
+
     @property
     def rests(self) -> bool:
         """Whether only an event of its own can bring it back: no stay, nothing due, no open alert."""
@@ -281,6 +319,9 @@ class Patient:
             while self.ahead[1] >= MOST_AHEAD:  # forget by halves: a clock may go wrong late in a long stay
                 self.ahead = (self.ahead[0] // 2, self.ahead[1] // 2)
             self.ahead_base = self.ahead
+            if self.looks:
+                self.looks_before = self.looks_before.plus(self.looks)
+                self.looks = set()
             self.left = ()
             self.unmatched = ()
             self.told = Told(self.stay, self.silent_stay, self.closed)

@@ -104,7 +104,7 @@ class AlertRecord(Struct, frozen=True, kw_only=True, tag="alert", tag_field="typ
 
 class Rejected(Struct, frozen=True):
     """An event the core could not use. ``quarantined`` = its original bytes are worth keeping, because a mended
-    configuration could read them (an unknown unit, a value only plausible in another one). ``code`` and ``unit`` are those
+    configuration or clock could read them (an unknown unit, a value only plausible in another one, one charted ahead). ``code`` and ``unit`` are those
     of an observation as it wrote them; a unit is None where it had none.
     """
 

@@ -12,6 +12,7 @@ from detector.engine import run
 from detector.events import Encounter, Observation, PatientEvent, Ticked
 from detector.facts import MOST_ALIKE
 from detector.ledger import Ledger
+from detector.patient import MOST_LOOKS
 from detector.plan import Plan
 
 
@@ -130,6 +131,31 @@ def test_a_clock_that_goes_wrong_late_in_a_stay_is_still_noticed(plan: Plan) -> 
     bed.records += run(plan, bed.ward, ahead).records
 
     assert {"technical", "itb_withdrawal"} <= {record.syndrome for record in bed.records}
+
+
+@pytest.mark.parametrize("ahead", [200, 0], ids=["charted ahead", "on time"])
+def test_readings_told_again_say_nothing_more_of_our_clock(plan: Plan, ahead: int) -> None:
+    def pulse(minute: int, told: int, ahead: int) -> Observation:
+        at = instant("0:00") + minute * 60_000
+        told_at = instant("0:00") + told * 60_000
+        return Observation(
+            patient_id=PATIENT, code="hr", value=80, available_at=told_at, effective_at=at + ahead * 60_000
+        )
+
+    known = [pulse(minute, minute, 200 if minute % 2 else 0) for minute in range(30)]
+    once = bed_after(plan, [], "0:00")
+    run(plan, once.ward, known)
+    again = bed_after(plan, [], "0:00")
+    repeated = [pulse(minute, 29 + minute, ahead) for minute in range(1 if ahead else 0, 30, 2)]
+    run(plan, again.ward, [*known, *repeated])
+
+    assert once.ward.patients[PATIENT].ahead == again.ward.patients[PATIENT].ahead
+
+
+def test_what_is_known_of_clocks_is_bounded(plan: Plan) -> None:
+    bed = bed_after(plan, [f"{m // 60}:{m % 60:02d} temp 37" for m in range(300)], "5:00")
+
+    assert MOST_LOOKS == len(bed.ward.patients[PATIENT].looks_before.on_time)
 
 
 def test_the_alert_of_a_clock_that_is_off_is_resolved_when_records_look_right_again(plan: Plan) -> None:

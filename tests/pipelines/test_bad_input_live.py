@@ -81,7 +81,7 @@ UNREADABLE = {
     "Fahrenheit said to be Celsius": ("suspect_unit", True, {"value": 101.3}),
     "an unknown code": ("unknown_code", False, {"code": NOTE}),
     "an implausible value": ("implausible", False, {"value": 12.0}),
-    "charted far ahead": ("future", False, {"hours": 9}),
+    "charted far ahead": ("future", True, {"hours": 9}),
     "much too late": ("late", False, {"hours": -200}),
 }
 
