@@ -76,21 +76,26 @@ def tune(rules: Mapping[str, Any], budget: float, burden: Burden, *, title: str,
         tried.append((TRIED[place], softer, found))
         return overlay, found
 
-    last = len(TRIED) - 1
-    for softer in (False, True):
-        best = measured(last, softer)
-        if best[1] > budget:
-            continue  # the strictest does not keep it, so no other does
-        low, high = 0, last
+    def lowest(within: float, best: tuple[Overlay, float], softer: bool) -> tuple[Overlay, float]:  # noqa: FBT001
+        low, high = 0, len(TRIED) - 1
         while low < high:  # more warnings at lower thresholds: bisection
             middle = (low + high) // 2
             overlay, found = measured(middle, softer)
-            if found <= budget:
+            if found <= within:
                 best, high = (overlay, found), middle
             else:
                 low = middle + 1
-        return Tuned(*best, True, tuple(tried))
-    return Tuned(*best, False, tuple(tried))
+        return best
+
+    strictest = {}
+    for softer in (False, True):
+        strictest[softer] = measured(len(TRIED) - 1, softer)
+        if strictest[softer][1] <= budget:
+            return Tuned(*lowest(budget, strictest[softer], softer), True, tuple(tried))
+    # nothing keeps it: as few warnings as can be, and not less sensitive than that takes
+    softer = strictest[True][1] < strictest[False][1]
+    closest = strictest[softer]
+    return Tuned(*lowest(closest[1], closest, softer), False, tuple(tried))
 
 
 def candidate(rules: Mapping[str, Any], warns: float, *, softer: bool, title: str, because: str) -> Overlay:
