@@ -13,6 +13,7 @@ from pipelines.formats.canonical import encode
 from pipelines.formats.times import parse_time
 from pipelines.settings import Settings
 from pipelines.store import Store
+from pipelines.technical import OWNER
 from pipelines.ticks import wall_ms
 from pipelines.writing import EventWriter
 
@@ -28,11 +29,13 @@ def send_answer(
     ``hours`` is how long a snooze lasts; None = as long as it may.
 
     Raises:
-        InputError: there is no such alert.
+        InputError: there is no such alert, or it is one of the service itself.
         StoreError: the store cannot be read.
         SourceError: the topic or the file does not take the answer.
     """
     newest = _newest_record(settings, alert_id)
+    if newest["patient_id"].startswith(OWNER):
+        raise InputError("no_such_alert", "ALERT_ID: is an alert of the service itself, which ends by itself; expected the alert of a patient")  # fmt: skip
     # In a stream of past data the host's clock is decades off: the answer takes the time of what it answers.
     at = wall_ms() if settings.time == "wall" else parse_time(newest["at"])
     answer = Acknowledgement(

@@ -30,6 +30,7 @@ from pipelines.replay import replay
 from pipelines.run_again import Again, as_scenario, events_of, run_again
 from pipelines.settings import Settings
 from pipelines.store import Store
+from pipelines.technical import is_ours
 from pipelines.usage import Words
 
 EVENTS, RECORDS, README = "events.ndjson", "records.ndjson", "README.md"
@@ -162,6 +163,8 @@ def _rules(plan: Plan, found: dict[str, Found], truth: int) -> Iterator[str]:
 
 def _verdict(plan: Plan, stored: Sequence[AlertRecord], again: Again, *, kept: bool) -> str:
     """Whether the stored inputs give the stored records, and if not, why that can be."""
+    if is_ours(stored[0]):
+        return "an alert of the service itself: no input of a patient has made it, there is nothing to run again"
     same = sum(again.records.get((one.alert_id, one.sequence)) == one for one in stored)
     said = f"run again from the stored inputs: {same} of {len(stored)} records come out the same"
     if same == len(stored):
@@ -189,12 +192,14 @@ def _export(
 
     Raises:
         ConfigError: the folder holds something else.
-        InputError: no input of the patient is kept any more.
+        InputError: no input of the patient is kept any more, or the alert is no patient's.
     """
     if folder.exists() and (
         not folder.is_dir() or {path.name for path in folder.iterdir()} - {EVENTS, RECORDS, README}
     ):
         raise ConfigError([f"{folder}: holds something else; expected a new folder or an earlier export, --export DIR"])
+    if is_ours(record):
+        raise InputError("alert_id", "--export: it is an alert of the service itself; expected the alert of a patient")
     scenario = list(as_scenario(events))
     if not scenario:
         raise InputError("journal", "--export: no input of this alert is kept any more; see store.journal_days")
