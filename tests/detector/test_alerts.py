@@ -114,6 +114,16 @@ def test_a_snooze_lasts_its_own_time(patient: Patient) -> None:
     assert [(1.0, "snoozed", "warning"), (3.0, "reminded", "warning")] == told
 
 
+def test_a_snooze_lasts_12_h_at_most(patient: Patient) -> None:
+    hot_with_tone(patient)
+    patient.answers(1, "snooze", until=T + 20 * HOUR)
+    for hour in range(2, 15):
+        patient.reads(hour, "temp", 40.0)
+
+    told = [step for step in patient.told() if step[1] in ("snoozed", "reminded")]
+    assert [(1.0, "snoozed", "warning"), (13.0, "reminded", "warning")] == told
+
+
 def test_a_higher_severity_breaks_the_silence(patient: Patient) -> None:
     hot_with_tone(patient)
     patient.answers(1, "acknowledge")

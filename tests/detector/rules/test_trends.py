@@ -68,6 +68,7 @@ def test_growth_by_ratio_needs_two_samples_that_far_apart(ask: Ask) -> None:
     assert "false" == ask(grows(ratio=2.0), ["0:00 ck 300", "4:00 ck 599"], "4:00").truth
     assert "unknown" == ask(grows(ratio=2.0), ["0:00 ck 300", "3:59 ck 900"], "3:59").truth
     assert "unknown" == ask(grows(ratio=2.0), ["0:00 ck 300", "60:00 hr 80", "73:00 ck 900"], "73:00").truth
+    assert "true" == ask(grows(ratio=2.0), ["0:00 ck 300", "60:00 hr 80", "72:00 ck 900"], "72:00").truth
     assert "unknown" == ask(grows(ratio=2.0), ["0:00 hr 80"]).truth
 
 
