@@ -78,6 +78,22 @@ def test_count_mean_and_slope_equal_those_of_a_scan(pairs: list[tuple[int, int]]
             assert found.slope is None
 
 
+@pytest.mark.parametrize("after", [66, 67, 68])
+@pytest.mark.parametrize("upto", [246, 247, 248])
+def test_hours_that_begin_or_end_with_the_window_count_what_lies_in_it(after: int, upto: int) -> None:
+    minutes = range(after - 30, upto + 30)
+    series = filled([(minute, minute % 7) for minute in minutes])  # its hours begin at minute 7, 67, 127, ...
+
+    for began in (after, after - 20, after):  # what is kept of an hour serves every window
+        inside = [(minute / 60, minute % 7) for minute in minutes if began < minute <= upto]
+        found = series.moments(began * MINUTE, upto * MINUTE)
+
+        assert len(inside) == series.count(began * MINUTE, upto * MINUTE)
+        assert found is not None
+        assert len(inside) == found.n
+        assert linear_regression(*zip(*inside, strict=True)).slope == pytest.approx(found.slope, abs=1e-6)
+
+
 @given(readings, st.integers(0, 1500), st.integers(1, 1500), st.randoms(use_true_random=False))
 def test_sums_are_equal_to_the_bit_in_whatever_order_readings_came(
     pairs: list[tuple[int, int]], now: int, width: int, rng: object
