@@ -171,6 +171,29 @@ def test_a_known_lower_verdict_lowers_one_step_after_6_h_and_resolves_after_12_h
     assert 24 <= resolved <= 24.5  # tone is noted for 12 h, then 12 h with no rule true
 
 
+def test_what_rises_again_before_6_h_of_a_lower_verdict_begins_them_anew(patient: Patient) -> None:
+    patient.notes(0, "spasticity")
+    for half in range(80):
+        patient.reads(half / 2, "temp", 40.0 if half in (0, 14) else 37.0)
+        patient.reads(half / 2, "hr", 70.0)
+
+    lowered = next(at for at, state, severity in patient.told() if (state, severity) == ("lowered", "watch"))
+    assert 12 + 6 == lowered  # the second fever is a warning until the 12 h of the tone are over
+
+
+def test_a_rule_that_is_true_again_begins_the_12_h_until_the_end_anew(patient: Patient) -> None:
+    patient.notes(0, "spasticity")
+    patient.reads(0, "temp", 40.0)
+    for half in range(1, 120):
+        if half == 40:
+            patient.notes(20, "spasticity")  # 8 h after the first note ran out
+        patient.reads(half / 2, "temp", 37.0)
+        patient.reads(half / 2, "hr", 70.0)
+
+    resolved = next(at for at, state, _ in patient.told() if state == "resolved")
+    assert 20 + 12 + 12 <= resolved <= 20 + 12 + 12.5
+
+
 def test_unknown_time_does_not_resolve(patient: Patient) -> None:
     patient.reads(0, "hr", 130.0)
     patient.reads(0, "temp", 39.6)

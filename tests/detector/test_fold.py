@@ -3,13 +3,14 @@
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from detector import snapshot
 from detector.catalogue.strict import Problems
 from detector.clock import DAY
 from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
 from detector.engine import run
-from detector.events import Encounter, Observation, PatientEvent, Ticked
+from detector.events import Context, Encounter, Observation, PatientEvent, Pump, Ticked
 from detector.facts import MOST_ALIKE
 from detector.ledger import Ledger
 from detector.patient import MOST_LOOKS
@@ -102,6 +103,22 @@ def test_an_older_stay_told_late_does_not_end_the_one_that_is_watched(plan: Plan
     assert stay is not None
     assert STAY == stay.stay_id
     assert ["critical"] == [alert.severity.word for _, alert in bed.ward.open_alerts()]
+
+
+def test_a_fact_filed_again_later_is_the_same_fact(plan: Plan) -> None:
+    bed = bed_after(plan, ["0:00 temp 37"], "0:00")
+    refilled = Pump(patient_id=PATIENT, event="refilled", at=instant("0:10"), available_at=instant("0:20"))
+    noted = Context(
+        patient_id=PATIENT, kind="spasticity", event="noted", at=instant("0:10"), available_at=instant("0:20")
+    )
+    again = [replace(one, available_at=instant("1:20")) for one in (refilled, noted)]
+    ledger = Ledger()
+    run(plan, bed.ward, [refilled, noted, *again], ledger=ledger)
+    patient = bed.ward.patients[PATIENT]
+
+    assert ["refilled"] == [fact.event for fact in patient.pump if fact.event != "implanted"]
+    assert ["spasticity"] == [fact.kind for fact in patient.context]
+    assert (1, 1) == tuple(ledger.counts["events_ignored_total", kind, "duplicate"] for kind in ("pump", "context"))
 
 
 def test_stopped_and_started_at_one_instant_is_a_change_of_rate(plan: Plan) -> None:

@@ -153,6 +153,14 @@ def test_a_jump_is_an_artefact_until_it_is_repeated() -> None:
     assert list(series.usable) == [1, 1, 1]
 
 
+def test_a_second_reading_of_the_same_instant_repeats_no_jump() -> None:
+    series = Series(0, Jump(2, 5 * MINUTE))
+    for minute, value in ((0, 37.0), (3, 40.0), (3, 40.1)):
+        series.insert(reading(minute, value))
+
+    assert list(series.usable) == [1, 0, 0]
+
+
 def test_a_slow_rise_is_no_jump() -> None:
     series = Series(0, Jump(2, 5 * MINUTE))
     for minute, value in ((0, 37.0), (30, 40.0)):
