@@ -12,6 +12,7 @@ from detector.courses import PATIENT, STAY, ZERO, Bed, instant, read_course
 from detector.engine import run
 from detector.events import Context, Encounter, Observation, PatientEvent, Pump, Ticked
 from detector.facts import MOST_ALIKE
+from detector.fold import Fold
 from detector.ledger import Ledger
 from detector.patient import MOST_LOOKS
 from detector.plan import Plan
@@ -167,6 +168,15 @@ def test_readings_told_again_say_nothing_more_of_our_clock(plan: Plan, ahead: in
     run(plan, again.ward, [*known, *repeated])
 
     assert once.ward.patients[PATIENT].ahead == again.ward.patients[PATIENT].ahead
+
+
+@pytest.mark.parametrize(
+    ("ahead", "seen", "off"), [(8, 16, False), (9, 16, True), (15, 15, False), (16, 16, True), (16, 32, False)]
+)
+def test_more_than_half_of_16_or_more_readings_must_lie_ahead_before_it_is_our_clock(
+    ahead: int, seen: int, off: bool
+) -> None:
+    assert off == Fold.clock_is_off((ahead, seen))
 
 
 def test_what_is_known_of_clocks_is_bounded(plan: Plan) -> None:
