@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 pytest_plugins = [
     "tests.plugins.required",
     "tests.plugins.kafka_broker",
+    "tests.plugins.postgresql",
     "tests.plugins.shared_folder",
     "tests.plugins.chromium",
     "tests.plugins.figures",

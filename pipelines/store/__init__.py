@@ -21,7 +21,7 @@ from pipelines.errors import StoreError
 from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
-from pipelines.store.postgresql import read_address
+from pipelines.store.postgresql import MAKING, open_postgresql, read_address, take_turn
 from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
     OUTGOING,
@@ -103,7 +103,7 @@ class Store:
         try:
             if settings.url_file is not None:
                 self.name = "PostgreSQL"
-                self._engine = sa.create_engine(read_address(settings.url_file), pool_pre_ping=True)
+                self._engine = open_postgresql(read_address(settings.url_file), read_only=read_only)
             else:
                 self.name = settings.path
                 path = Path(settings.path)
@@ -118,6 +118,7 @@ class Store:
 
     def _make_tables(self) -> None:
         with self._transaction() as connection:
+            take_turn(connection, MAKING)
             TABLES.create_all(connection)
             version = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
             if version is None:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from pipelines.store.postgresql import CHAINING, take_turn
 from pipelines.store.tables import audit
 
 Happened = Literal["store_made", "store_migrated", "plan", "acknowledgement", "redriven", "purge"]
@@ -47,7 +48,8 @@ def digest(number: int, at: int, event: str, detail: str, previous: str) -> str:
 
 
 def append(connection: sa.Connection, entries: Iterable[tuple[Happened, Detail]], at: int) -> None:
-    """Add to the end, in the transaction of what it tells. Two writers at once: the second one's key is taken."""
+    """Add to the end, in the transaction of what it tells. Of two writers at once the second waits for the first."""
+    take_turn(connection, CHAINING)
     last = connection.execute(sa.select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)).first()
     number, previous = (last.number, last.hash) if last is not None else (0, BEGINNING)
     for event, what in entries:

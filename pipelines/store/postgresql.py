@@ -13,6 +13,18 @@ from pipelines.settings import read_secret_line
 DRIVER: Final = "postgresql+psycopg"
 WHERE: Final = "$.store.url_file"
 
+PATIENCE: Final = {
+    "connect_timeout": "5", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}  # fmt: skip
+"""A server that is gone is an error within seconds; by the system's own defaults it may be a quarter of an hour."""
+
+MAKING: Final = 0x1_7B_57_0E
+"""The turn of whoever makes or takes over the tables."""
+
+CHAINING: Final = 0x1_7B_57_0F
+"""The turn of whoever adds to the audit chain."""
+
 
 def read_address(path: str) -> sa.URL:
     """The address in the file of ``store.url_file``.
@@ -28,3 +40,16 @@ def read_address(path: str) -> sa.URL:
         problem = f"{path!r} holds no such address; expected {DRIVER}://user:password@host/name"
         raise ConfigError([f"config.yaml {WHERE}: {problem}"])
     return address
+
+
+def open_postgresql(address: sa.URL, *, read_only: bool) -> sa.Engine:
+    """Connections to the database; what the address says itself goes before our own patience."""
+    left_open = {name: value for name, value in PATIENCE.items() if name not in address.query}
+    engine = sa.create_engine(address.update_query_dict(left_open), pool_pre_ping=True)
+    return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def take_turn(connection: sa.Connection, turn: int) -> None:
+    """Wait until no other worker is at this, and keep the turn to the end of the transaction. SQLite has one writer."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))

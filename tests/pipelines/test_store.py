@@ -1,8 +1,9 @@
 import itertools
-import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,10 +15,16 @@ from detector.snapshot import Changes
 from pipelines.errors import StoreError
 from pipelines.settings import Store as StoreSettings
 from pipelines.store import TICK, DeadLetter, Fenced, Outgoing, Store, StoredPatient, Work
+from pipelines.store.audit import first_broken
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(store_options):
+    return StoreSettings(**store_options)
+
+
+@pytest.fixture
+def sqlite(tmp_path):
     return StoreSettings(path=str(tmp_path / "store.sqlite"))
 
 
@@ -184,35 +191,60 @@ def test_the_journal_and_what_was_published_have_an_end(settings, monkeypatch):
         assert b"new\n" == reader.journal("p")
 
 
-def test_only_the_owner_can_read_the_files(store, settings):
-    store.commit([work({}, {})])
-    for name in (settings.path, settings.path + "-wal"):
-        assert 0o600 == stat.S_IMODE(Path(name).stat().st_mode)
+def test_only_the_owner_can_read_the_files(sqlite):
+    with closing(Store(sqlite)) as store:
+        store.commit([work({}, {})])
+        for name in (sqlite.path, sqlite.path + "-wal"):
+            assert 0o600 == stat.S_IMODE(Path(name).stat().st_mode)
 
 
-def test_one_process_writes_and_others_read(store, settings):
+def test_one_process_writes_a_file(sqlite):
+    with closing(Store(sqlite)), pytest.raises(StoreError, match="another process writes it"):
+        Store(sqlite)
+
+
+def test_workers_that_start_and_tell_at_once_wait_for_each_other(postgresql, url_file):
+    settings = StoreSettings(url_file=str(url_file(postgresql)))
+    together = threading.Barrier(4, timeout=60)
+
+    def worker(partition):
+        together.wait()
+        with closing(Store(settings)) as store:
+            for number in range(10):
+                read = {"t": number} if number else {}
+                told = [("acknowledgement", {"by": str(partition), "reason": str(number)})]
+                store.commit([Work(partition, read, {"t": number + 1}, audit=told)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(worker, range(4)))
+
+    with closing(Store(settings, read_only=True)) as reader:
+        chain = reader.audit()
+        assert first_broken(chain) is None
+        assert 1 + 4 * 10 == len(chain)
+        assert [{"t": 10}] * 4 == [reader.load(partition).positions for partition in range(4)]
+
+
+def test_a_reader_reads_and_writes_nothing(store, settings):
     store.commit([work({}, {}, alerts=[alert()])])
-    with pytest.raises(StoreError, match="another process writes it"):
-        Store(settings)
     with closing(Store(settings, read_only=True)) as reader:
         assert 1 == len(reader.alert("a"))
-        with pytest.raises(StoreError, match="readonly"):
+        with pytest.raises(StoreError, match="expected a readable and writable database"):
             reader.commit([work({TICK: 0}, {})])
 
 
 def test_a_store_of_another_schema_is_refused(settings):
-    Store(settings).close()
-    with closing(sqlite3.connect(settings.path)) as database, database:
-        database.execute("update meta set value = '999'")
+    with closing(Store(settings)) as store, store._transaction() as connection:
+        connection.exec_driver_sql("update meta set value = '999'")
     with pytest.raises(StoreError, match="schema 999; expected 4"):
         Store(settings)
 
 
 @pytest.mark.parametrize("content", [b"this is no database, and long enough to be read as one" * 40])
-def test_a_file_that_is_no_database_is_refused(settings, content):
-    Path(settings.path).write_bytes(content)
+def test_a_file_that_is_no_database_is_refused(sqlite, content):
+    Path(sqlite.path).write_bytes(content)
     with pytest.raises(StoreError, match="expected a readable and writable database"):
-        Store(settings)
+        Store(sqlite)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -224,13 +256,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_commit_that_returned_survives_a_kill(settings):
     script = (
-        "import os, signal, sys\n"
+        "import json, os, signal, sys\n"
         "from pipelines.settings import Store as S; from pipelines.store import Store, Work, TICK\n"
-        "store = Store(S(path=sys.argv[1]))\n"
+        "store = Store(S(**json.loads(sys.argv[1])))\n"
         "store.commit([Work(0, {}, {TICK: 1, 't': 2})])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", script, settings.path], check=False)
+    subprocess.run([sys.executable, "-c", script, settings.model_dump_json()], check=False)
 
     with closing(Store(settings, read_only=True)) as reader:
         assert {TICK: 1, "t": 2} == reader.load(0).positions

@@ -43,5 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "_kafka_jars" in fixtures:
             item.add_marker("kafka")
+        if "_postgresql_programs" in fixtures:
+            item.add_marker("postgres")
         if "shared" in fixtures:
             item.add_marker("shared")
