@@ -149,6 +149,8 @@ class Service:
             while not self._stopping:
                 self.step()
         finally:
+            if self._canaries is not None:
+                self._canaries.end()
             self._publisher.close()
             self._source.close()
 

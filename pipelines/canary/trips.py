@@ -132,10 +132,14 @@ class Canaries:
         """Begin."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End; what is on its way is not waited for."""
+    def end(self) -> None:
+        """Begin no more trips, and do not wait: others are closed meanwhile."""
         self._over.set()
-        self._thread.join(timeout=SEND_MS / 1_000 + 2)
+
+    def close(self) -> None:
+        """End; what is on its way is not waited for, and a client that hangs only for so long."""
+        self.end()
+        self._thread.join(timeout=SEND_MS / 1_000)
 
     def own(self, partitions: Collection[int]) -> None:
         """These partition numbers are ours from now on."""
