@@ -7,6 +7,7 @@ they were at the beginning of the current instant, so that the records of one in
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -22,6 +23,8 @@ from detector.verdict import Verdicts
 from detector.windows import Series
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from detector.features import Kept
     from detector.steps import Step, Suspect
 
@@ -157,15 +160,20 @@ class Looks(NamedTuple):
     def count(self, look: Look) -> bool:
         """Whether a look is new."""
         known = self.ahead if look[0] else self.on_time
-        return look not in known and (len(known) < MOST_LOOKS or look > known[0])
+        if not known or look > known[-1]:  # nearly always
+            return True
+        place = bisect_left(known, look)
+        return known[place] != look and (place > 0 or len(known) < MOST_LOOKS)
 
     def plus(self, looks: set[Look]) -> Looks:
-        """With those of one more instant."""
-        ahead = {look for look in looks if look[0]}
-        return Looks(
-            tuple(sorted({*self.on_time, *(looks - ahead)})[-MOST_LOOKS:]),
-            tuple(sorted({*self.ahead, *ahead})[-MOST_LOOKS:]),
-        )
+        """With the new ones of one more instant."""
+        ahead = [look for look in looks if look[0]]
+        on_time = looks if not ahead else looks.difference(ahead)
+        return Looks(_newest(self.on_time, on_time), _newest(self.ahead, ahead))
+
+
+def _newest(known: tuple[Look, ...], more: Collection[Look]) -> tuple[Look, ...]:
+    return tuple(sorted((*known, *more))[-MOST_LOOKS:]) if more else known
 
 
 class Patient:

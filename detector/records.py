@@ -104,8 +104,8 @@ class AlertRecord(Struct, frozen=True, kw_only=True, tag="alert", tag_field="typ
 
 class Rejected(Struct, frozen=True):
     """An event the core could not use. ``quarantined`` = its original bytes are worth keeping, because a mended
-    configuration or clock could read them (an unknown unit, a value only plausible in another one, one charted ahead). ``code`` and ``unit`` are those
-    of an observation as it wrote them; a unit is None where it had none.
+    configuration or clock could read them (an unknown unit, a value only plausible in another one, a time ahead).
+    ``code`` and ``unit`` are those of an observation as it wrote them; a unit is None where it had none.
     """
 
     reason: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -166,35 +166,29 @@ def _files(settings: Settings, gone: set[Place]) -> Iterator[str]:
         if file is not None and not Path(file).is_file():
             yield f"{OURS} $.kafka.security.{key}: {file!r}: no such file; expected a PEM file; correct the path"
     if security.password_file is not None:
-        try:
-            read_secret_line(security.password_file, "$.kafka.security.password_file")
-        except ConfigError as error:
-            yield from error.problems
+        yield from _told_by(read_secret_line, security.password_file, "$.kafka.security.password_file")
     if settings.store.url_file is not None:
         from pipelines.store.postgresql import read_address
 
-        try:
-            read_address(settings.store.url_file)
-        except ConfigError as error:
-            yield from error.problems
+        yield from _told_by(read_address, settings.store.url_file)
     if settings.cds_hooks.clients:
         from pipelines.web.cds_token import KeyFile
 
         for number, client in enumerate(settings.cds_hooks.clients):
-            try:
-                *_, at = _originally(("cds_hooks", "clients", number), gone)
-                KeyFile(client.jwks_file, f"$.cds_hooks.clients[{at}].jwks_file")
-            except ConfigError as error:
-                yield from error.problems
+            *_, at = _originally(("cds_hooks", "clients", number), gone)
+            yield from _told_by(KeyFile, client.jwks_file, f"$.cds_hooks.clients[{at}].jwks_file")
     if settings.http.tokens_file is not None:
-        try:
-            read_tokens(settings.http.tokens_file)
-        except ConfigError as error:
-            yield from error.problems
+        yield from _told_by(read_tokens, settings.http.tokens_file)
+    yield from _told_by(settings.identity_key)
+
+
+def _told_by(read: Callable[..., object], *where: str) -> tuple[str, ...]:
+    """What is wrong with a file, told by whoever reads it."""
     try:
-        settings.identity_key()
+        read(*where)
     except ConfigError as error:
-        yield from error.problems
+        return error.problems
+    return ()
 
 
 def _shared(settings: Settings, gone: set[Place]) -> Iterator[str]:

@@ -82,7 +82,8 @@ class KafkaClients:
         for future in self._sent:
             if future.is_done and future.exception is not None:
                 raise future.exception
-        self._sent = [
+        self._sent = [future for future in self._sent if not future.is_done]
+        self._sent += [
             self._sender.send(
                 self._topics[role], key=patient_id(partition).encode(), value=value, partition=partition,
                 timestamp_ms=trip, headers=[(TRIP, str(trip).encode())],
@@ -194,13 +195,12 @@ class Canaries:
         if trip is None or number is None or trip not in self._sent[number]:
             return  # another worker's, or an old one
         self._came[number] = max(self._came.get(number, 0), trip)
-        self._any_came, self._unheard = True, 0
+        self._any_came, self._unheard, self._told = True, 0, None
 
     def _fly_on(self) -> None:
         while not self._over.wait(0 if self._clients is not None else LISTEN_S):
             try:
                 self.round()
-                self._told = None
             except Exception as error:  # noqa: BLE001 - whatever it is: without this thread nobody knows of the path
                 if type(error) is not self._told:
                     self._told = type(error)

@@ -17,7 +17,8 @@ PATIENCE: Final = {
     "connect_timeout": "5", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }  # fmt: skip
-"""A server that is gone is an error within seconds; by the system's own defaults it may be a quarter of an hour."""
+"""A server that does not answer a new connection, or whose machine is gone, is an error within seconds; by the system's own
+defaults it may be a quarter of an hour. One that hangs while it is connected is not seen by this."""
 
 MAKING: Final = 0x1_7B_57_0E
 """The turn of whoever makes or takes over the tables."""

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 
 import pytest
+from kafka.errors import TopicAuthorizationFailedError
 
 from detector.events import Observation
 from pipelines.canary.trips import Canaries, KafkaClients
@@ -75,6 +76,32 @@ def flying(kafka, topics, topic_prefix, tmp_path, plan):
                 service._source.close()
 
     return flying
+
+
+def test_a_broker_that_refuses_every_trip_is_told_of_once(caplog):
+    class Refusing:
+        tries = 0
+
+        def send(self, _partition, _trip):
+            Refusing.tries += 1
+            raise TopicAuthorizationFailedError("icu.pumps")
+
+        def heard(self):
+            return []
+
+        def close(self):
+            pass
+
+    with closing(Canaries(Refusing, 0.01)) as canaries:
+        canaries.own([0])
+        canaries.start()
+        deadline = time.monotonic() + WAIT_S
+        while Refusing.tries < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    assert Refusing.tries >= 3
+    assert 1 == sum("canary_grounded error=TopicAuthorizationFailedError" in line for line in caplog.messages)
+    assert canaries.oldest_ms() is None
 
 
 def test_a_canary_of_every_owned_partition_comes_back_again_and_again(flying):
