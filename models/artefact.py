@@ -1,4 +1,4 @@
-"""The fitted models as files: a manifest, the trees (skops) and plain arrays (JSON). Never a pickle.
+"""The fitted models as files: a manifest, the trees (numpy's own format) and the rest as JSON. Plain arrays, never a pickle.
 
 The manifest is read first. It carries its own digest and that of every file, so nothing is opened that is not what was
 written; the feature set and the versions of the libraries must be those it was fitted with.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,28 +17,21 @@ import numpy as np
 
 from detector.errors import ConfigError
 from models.joint import JointAnomaly
+from models.trees import packed, unpacked
 from models.withdrawal import Fitted, Member, WithdrawalScore
 
-FORMAT = 1
-MANIFEST, TREES, ARRAYS = "manifest.json", "withdrawal.skops", "arrays.json"
-LIBRARIES = ("scikit-learn", "skops", "numpy", "river")
+FORMAT = 2
+MANIFEST, TREES, ARRAYS = "manifest.json", "withdrawal.npz", "arrays.json"
+LIBRARIES = ("scikit-learn", "numpy", "river")
 EXACT = ("scikit-learn",)
-"""Libraries whose fitted objects are stored: another minor release may read them differently."""
-
-TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
-"""The only type in the file that skops does not know by itself."""
+"""Libraries that fitted what is stored: another minor release may fit something else from the same courses."""
 
 
 def save(folder: Path, withdrawal: WithdrawalScore, joint: JointAnomaly, *, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write the artefact; returns its manifest. ``about``: data digests, parameters and metrics of the fit."""
-    import skops.io
-
     folder.mkdir(parents=True, exist_ok=True)
     fitted = withdrawal.fitted
-    skops.io.dump(
-        [member.classifier for member in fitted.members], folder / TREES,
-        compression=zipfile.ZIP_DEFLATED, compresslevel=9,
-    )  # fmt: skip
+    np.savez_compressed(folder / TREES, allow_pickle=False, **packed([member.trees for member in fitted.members]))
     arrays = {
         "columns": list(fitted.columns),
         "members": [list(member.columns) for member in fitted.members],
@@ -117,13 +109,12 @@ def load(folder: Path, columns: tuple[str, ...]) -> tuple[dict[str, Any], Withdr
             (f"{folder / MANIFEST} $.columns_digest: {manifest['columns_digest'][:12]}; expected "
             f"{columns_digest(columns)[:12]}, that of models/features.yaml; train again")
         ])  # fmt: skip
-    import skops.io  # it imports all of scikit-learn: seconds, which a command that refuses its input need not spend
-
     arrays = json.loads((folder / ARRAYS).read_bytes())
-    classifiers = skops.io.load(folder / TREES, trusted=TRUSTED)
+    with np.load(folder / TREES, allow_pickle=False) as read:
+        classifiers = unpacked(read)
     fitted = Fitted(
         tuple(arrays["columns"]),
-        tuple(Member(tuple(mine), tree) for mine, tree in zip(arrays["members"], classifiers, strict=True)),
+        tuple(Member(tuple(mine), trees) for mine, trees in zip(arrays["members"], classifiers, strict=True)),
         arrays["slope"], arrays["intercept"],
         tuple(tuple(group) for group in arrays["needed"]),
         tuple((_limit(low, -np.inf), _limit(high, np.inf)) for low, high in arrays["reach"]),
@@ -142,12 +133,11 @@ def parameters_digest(withdrawal: WithdrawalScore, joint: JointAnomaly) -> str:
     fitted = withdrawal.fitted
     for member in fitted.members:
         digest.update(json.dumps(member.columns).encode())
-        for stage in member.classifier._predictors:  # noqa: SLF001 - scikit-learn has no public name for its trees
-            for tree in stage:
-                for name in ("feature_idx", "left", "right", "missing_go_to_left", "is_leaf"):
-                    digest.update(np.ascontiguousarray(tree.nodes[name]).astype("<i8").tobytes())
-                for name in ("value", "num_threshold"):
-                    digest.update(np.round(tree.nodes[name].astype(np.float64), 9).astype("<f8").tobytes())
+        for tree in member.trees.each():
+            for whole in (tree.feature, tree.left, tree.right, tree.missing_left, tree.leaf):
+                digest.update(whole.astype("<i8").tobytes())
+            for number in (tree.value, tree.threshold):
+                digest.update(np.round(number, 9).astype("<f8").tobytes())
     numbers = [fitted.slope, fitted.intercept, *joint.center, *joint.scale, *joint.correlation.ravel()]
     digest.update(json.dumps([round(float(number), 9) for number in numbers]).encode())
     return digest.hexdigest()

@@ -1,103 +1,154 @@
-"""The trees of a bag, asked without the checks that scikit-learn makes of every call: those cost more than the trees.
+"""A bag of boosted trees, asked for many rows at once without walking a tree.
 
-Predictions are those of scikit-learn's own compiled predictors, summed in its order, so equal to its
-``decision_function`` to the last bit. For the explanation all trees lie flat in arrays and are walked together.
+Every node that sends a row to the right rules out the leaves on its left; of the leaves that no node has ruled out, the
+leftmost is the one that a walk would have reached (QuickScorer: Lucchese et al., SIGIR 2015, doi
+10.1145/2766462.2767733). Which leaves a column rules out depends on nothing but where its value lies among the
+thresholds, so that is worked out once, for all trees, when the models are opened.
+
+Leaves are added tree after tree, as scikit-learn adds them, so the logits equal its ``decision_function`` to the last bit
+and do not depend on who else is in the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.matrix import Matrix
+from models.trees import Tree, Trees
 
-Indices = NDArray[np.intp]
+Leaves = NDArray[Any]
+"""(..., trees), unsigned: a bit for each leaf of a tree that is not ruled out, the leftmost lowest."""
+
+WIDTHS: dict[int, type[np.unsignedinteger[Any]]] = {16: np.uint16, 32: np.uint32, 64: np.uint64}
+"""Most leaves of a tree -> the narrowest type that has a bit for each."""
 
 
-class _Bagged(NamedTuple):
-    """One classifier of the bag: the columns it reads, its baseline and its trees in order."""
+TOGETHER = 64
+"""Rows that are explained at once: memory grows with columns x rows x trees."""
 
-    columns: Indices
-    baseline: float
-    trees: tuple[Any, ...]
-    categories: tuple[Any, Any]
-    """What its predictors want to know of categorical columns: there are none."""
+
+class Column(NamedTuple):
+    """``left``: the leaves left by a value above none, one, two, ... of the ``thresholds``; last, by no value."""
+
+    thresholds: Matrix
+    left: Leaves
+
+    def leaves(self, values: Matrix) -> Leaves:
+        """(rows, trees): what each value leaves."""
+        above = np.searchsorted(self.thresholds, values)
+        return self.left[np.where(np.isnan(values), -1, above)]
+
+
+class Rule(NamedTuple):
+    """One node: the leaves ``out``, as bits, are ruled out by a value above its threshold, and perhaps by no value."""
+
+    tree: int
+    threshold: float
+    out: int
+    by_none: bool
 
 
 class Forest:
-    """``members``: (columns, fitted HistGradientBoostingClassifier of two classes) of each classifier."""
+    """``members``: (columns, trees) of each classifier; ``columns`` index the rows' values.
 
-    def __init__(self, members: Sequence[tuple[Sequence[int], Any]]) -> None:
-        self._bagged = tuple(_bagged(columns, classifier) for columns, classifier in members)
-        nodes = [tree.nodes for one in self._bagged for tree in one.trees]
-        sizes = np.array([len(one) for one in nodes])
-        self._roots = np.cumsum(sizes) - sizes
-        first = np.repeat(self._roots, sizes)
-        whole = np.concatenate(nodes)
-        leaf = whole["is_leaf"].astype(bool)
-        itself = np.arange(len(whole))
-        self._leaf, self._value, self._threshold = leaf, whole["value"].copy(), whole["num_threshold"].copy()
-        self._left = np.where(leaf, itself, whole["left"] + first).astype(np.intp)
-        self._right = np.where(leaf, itself, whole["right"] + first).astype(np.intp)
-        self._missing_left = whole["missing_go_to_left"].astype(bool)
-        own = chain.from_iterable(one.columns[tree.nodes["feature_idx"]] for one in self._bagged for tree in one.trees)
-        self._column = np.where(leaf, -1, np.fromiter(own, dtype=np.intp, count=len(whole)))
+    Raises:
+        ValueError: a tree has more than 64 leaves.
+    """
+
+    def __init__(self, members: Sequence[tuple[Sequence[int], Trees]]) -> None:
+        counts = [len(trees.sizes) for _, trees in members]
+        self._shape = (max(counts), len(members))
+        self._place = np.concatenate([member + len(members) * np.arange(count) for member, count in enumerate(counts)])
+        self._baselines = np.array([[trees.baseline] for _, trees in members])
+        rules: dict[int, list[Rule]] = {}
+        values: list[list[float]] = []
+        for columns, trees in members:
+            for tree in trees.each():
+                leaves = tuple(_leaves(tree, 0))
+                for node in np.flatnonzero(~tree.leaf).tolist():
+                    out = sum(1 << leaves.index(leaf) for leaf in _leaves(tree, tree.left[node]))
+                    rule = Rule(len(values), float(tree.threshold[node]), out, not tree.missing_left[node])
+                    rules.setdefault(columns[tree.feature[node]], []).append(rule)
+                values.append(tree.value[list(leaves)].tolist())
+        most = max(len(leaves) for leaves in values)
+        width = next((kind for size, kind in WIDTHS.items() if most <= size), None)
+        if width is None:
+            raise ValueError(f"a tree of {most} leaves; expected at most {max(WIDTHS)}")
+        self._values = np.array([[*leaves, *[0.0] * (most - len(leaves))] for leaves in values])
+        self._all = np.full(len(values), np.iinfo(width).max, dtype=width)
+        self._columns = {column: _column(rules[column], self._all) for column in sorted(rules)}
 
     def logits(self, values: Matrix) -> Matrix:
         """The mean logit of the bag for each row."""
-        return np.asarray(np.mean([_decision(one, values) for one in self._bagged], axis=0))
+        left = np.tile(self._all, (len(values), 1))
+        for column, known in self._columns.items():
+            left &= known.leaves(values[:, column])
+        ordered = np.zeros((self._shape[0] * self._shape[1], len(values)))  # the members' first trees, second ones, ...
+        ordered[self._place] = self._values[np.arange(len(self._all)), _number(left)].T
+        total = np.repeat(self._baselines, len(values), axis=1)
+        for one_of_each in ordered.reshape(*self._shape, len(values)):
+            total += one_of_each
+        return np.asarray(np.mean(list(total), axis=0))
 
     def without(self, values: Matrix) -> Matrix:
-        """(columns, rows): by how much the mean logit of each row is higher than if a column were not known.
-
-        A tree answers differently only from the first node on at which not knowing the column leads elsewhere.
-        """
-        row = np.tile(np.arange(len(values)), len(self._roots))
-        path = [np.repeat(self._roots, len(values))]
-        while not self._leaf[path[-1]].all():
-            path.append(self._next(values, row, path[-1], None))
-        here = self._value[path[-1]]
+        """(columns, rows): by how much the mean logit of each row is higher than if a column were not known."""
         parts = np.zeros((values.shape[1], len(values)))
-        turned: list[Indices] = []
-        for node, taken in pairwise(path):
-            column = self._column[node]
-            otherwise = np.where(self._missing_left[node], self._left[node], self._right[node])
-            turns = otherwise != taken
-            for earlier in turned:
-                turns &= earlier != column
-            turned.append(np.where(turns, column, -1))
-            chosen = np.flatnonzero(turns)
-            there = otherwise[chosen]
-            while not self._leaf[there].all():
-                there = self._next(values, row[chosen], there, column[chosen])
-            np.add.at(parts, (column[chosen], row[chosen]), here[chosen] - self._value[there])
-        return parts / len(self._bagged)
+        for start in range(0, len(values), TOGETHER):
+            some = values[start : start + TOGETHER]
+            own = np.stack([known.leaves(some[:, column]) for column, known in self._columns.items()])
+            rest = self._all_but_one(own)
+            none = np.stack([known.left[-1] for known in self._columns.values()])
+            here, there = _lowest(rest & own), _lowest(rest & none[:, None])
+            column, row, tree = np.nonzero(here != there)
+            change = self._values[tree, _number(here[column, row, tree])]
+            change -= self._values[tree, _number(there[column, row, tree])]
+            summed = np.bincount(column * len(some) + row, change, own.shape[0] * len(some))
+            parts[list(self._columns), start : start + TOGETHER] = summed.reshape(-1, len(some))
+        return parts / self._shape[1]
 
-    def _next(self, values: Matrix, row: Indices, node: Indices, unknown: Indices | None) -> Indices:
-        """The node after each, for its row, where the column ``unknown`` of each is not known. A leaf stays."""
-        column = self._column[node]
-        value = values[row, column]
-        missing = np.isnan(value)
-        if unknown is not None:
-            missing |= column == unknown
-        left = np.where(missing, self._missing_left[node], value <= self._threshold[node])
-        return np.where(left, self._left[node], self._right[node])
-
-
-def _bagged(columns: Sequence[int], classifier: Any) -> _Bagged:
-    trees = tuple(tree for stage in classifier._predictors for tree in stage)  # noqa: SLF001 - no public name for its trees
-    categories = classifier._bin_mapper.make_known_categories_bitsets()  # noqa: SLF001
-    baseline = float(classifier._baseline_prediction.ravel()[0])  # noqa: SLF001
-    return _Bagged(np.array(columns, dtype=np.intp), baseline, trees, categories)
+    def _all_but_one(self, own: Leaves) -> Leaves:
+        """For each column of ``own`` (columns, rows, trees) what all other columns leave."""
+        rest = np.empty_like(own)
+        before = after = np.broadcast_to(self._all, own.shape[1:])
+        for column in range(len(own)):
+            rest[column] = before
+            before = before & own[column]
+        for column in reversed(range(len(own))):
+            rest[column] &= after
+            after = after & own[column]
+        return rest
 
 
-def _decision(one: _Bagged, values: Matrix) -> Matrix:
-    mine = np.ascontiguousarray(values[:, one.columns])
-    total = np.full(len(mine), one.baseline)
-    for tree in one.trees:
-        total += tree.predict(mine, *one.categories, 1)  # one thread: small batches cost more to share out
-    return total
+def _column(rules: Sequence[Rule], everything: Leaves) -> Column:
+    thresholds = np.unique([rule.threshold for rule in rules])
+    left = np.tile(everything, (len(thresholds) + 2, 1))
+    for tree, threshold, out, by_none in rules:
+        stays = everything[tree] ^ everything.dtype.type(out)
+        left[np.searchsorted(thresholds, threshold) + 1, tree] &= stays
+        if by_none:
+            left[-1, tree] &= stays
+    left[:-1] = np.bitwise_and.accumulate(left[:-1], axis=0)
+    return Column(thresholds, left)
+
+
+def _leaves(tree: Tree, node: int) -> Iterator[int]:
+    """The leaves below a node, from the left."""
+    if tree.leaf[node]:
+        yield node
+    else:
+        yield from _leaves(tree, tree.left[node])
+        yield from _leaves(tree, tree.right[node])
+
+
+def _lowest(left: Leaves) -> Leaves:
+    """The lowest bit of each."""
+    return np.asarray(left & (~left + left.dtype.type(1)))
+
+
+def _number(left: Leaves) -> NDArray[Any]:
+    """The number of the lowest bit; a power of two is exact as a float."""
+    return np.asarray(np.frexp(_lowest(left).astype(np.float64))[1] - 1)

@@ -12,13 +12,14 @@ The probability is that of the mix it was calibrated on, not of an ICU: threshol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from detector.scoring import FeatureRow, Score
 from models.forest import Forest
 from models.matrix import Matrix, matrix
+from models.trees import Trees
 
 NAME = "withdrawal"
 TOO_SPARSE, OUTSIDE = "too_sparse", "outside_fitted_range"
@@ -33,7 +34,7 @@ class Member(NamedTuple):
     """One classifier of the bag and the columns it reads, as indices."""
 
     columns: tuple[int, ...]
-    classifier: Any
+    trees: Trees
 
 
 class Fitted(NamedTuple):
@@ -59,7 +60,7 @@ class WithdrawalScore:
     def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
         self.columns = fitted.columns
-        self._forest = Forest([(member.columns, member.classifier) for member in fitted.members])
+        self._forest = Forest([(member.columns, member.trees) for member in fitted.members])
         self._low = np.array([low for low, _ in fitted.reach])
         self._high = np.array([high for _, high in fitted.reach])
 

@@ -40,7 +40,7 @@ def command(
     for a trial, not for thresholds.
 
     \b
-    OUT/withdrawal.skops   the trees
+    OUT/withdrawal.npz     the trees
     OUT/arrays.json        everything else, as numbers
     OUT/manifest.json      digests, versions, parameters and metrics; it is checked before anything else is read
 

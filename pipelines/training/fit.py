@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from models.joint import JointAnomaly
+from models.trees import trees_of
 from models.withdrawal import Fitted, Member, WithdrawalScore
 
 Told = Callable[[str], object]
@@ -72,7 +73,7 @@ def fit(
             k for k, name in enumerate(columns)
             if not name.startswith(lesson.without or "\0") and _says_something(values[:, k])
         )  # fmt: skip
-        trees = HistGradientBoostingClassifier(
+        classifier = HistGradientBoostingClassifier(
             **TREES,
             monotonic_cst=[_direction(columns[k], written["monotone"]) for k in mine],
             random_state=seed + number,
@@ -80,8 +81,8 @@ def fit(
         label = chosen["label"].to_numpy()
         weight = np.where(label == 1, POSITIVES * (label == 0).sum() / max((label == 1).sum(), 1), 1.0)
         with threadpool_limits(limits=1):  # threads that wait for each other cost more than they save on a busy machine
-            trees.fit(values[:, list(mine)], label, sample_weight=weight)
-        members.append(Member(mine, trees))
+            classifier.fit(values[:, list(mine)], label, sample_weight=weight)
+        members.append(Member(mine, trees_of(classifier)))
         told(f"member {number + 1} of {len(BAG)}")
     uncalibrated = WithdrawalScore(Fitted(columns, tuple(members), 1.0, 0.0, (), _reach(examples, columns, written)))
     logits = uncalibrated.logits(hidden(calibration, columns, written["tone"], rng))

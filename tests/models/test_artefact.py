@@ -72,7 +72,7 @@ def test_a_manifest_that_was_changed_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "line"), [("", "cannot be read"), ("[]", "$.format: None; expected 1"), ("{", "cannot be read")]
+    ("content", "line"), [("", "cannot be read"), ("[]", "$.format: None; expected 2"), ("{", "cannot be read")]
 )
 def test_what_is_no_manifest_is_refused(folder: Path, content: str, line: str) -> None:
     (folder / MANIFEST).write_text(content)
