@@ -7,14 +7,15 @@ and never NaN. Over a window that reaches further back than readings are kept, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import log, log2
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from math import fsum, log, log2
 from typing import TYPE_CHECKING, NamedTuple
 
 from detector.clock import DAY, HOUR, NEVER
 from detector.rules.view import View
 from detector.scoring import FeatureRow
-from detector.windows import Series
+from detector.windows import SHORT, Series
 
 if TYPE_CHECKING:
     from detector.patient import Patient
@@ -123,6 +124,12 @@ OPERATORS: dict[str, Operator] = {
     "fold_change": fold_change, "doubling_time": doubling_time, "doublings_per_day": doublings_per_day, "fall": fall,
 }  # fmt: skip
 
+AT_ONCE: dict[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda values: values[-1], "min": min, "max": max, "range": lambda values: max(values) - min(values),
+    "mean": lambda values: fsum(values) / len(values),
+}  # fmt: skip
+"""The same of the values alone, for a short window of which every reading is kept and usable, as nearly all are."""
+
 FromBase = Callable[[float, float], float | None]
 """(newest value, usual value of the patient) -> how they differ."""
 
@@ -219,21 +226,32 @@ def feature_row(plan: Plan, view: View) -> FeatureRow:
 
 def _worked_out(mine: tuple[tuple[str, Feature], ...], series: Series, view: View) -> Kept:
     values: dict[str, float] = {}
-    until, now = NEVER, view.now
-    for name, feature in mine:
-        after = now - feature.within
-        operator = OPERATORS.get(feature.operator)
-        if operator is not None:
-            value = operator(series, after, now)
+    until, now, at = NEVER, view.now, series.at
+    end = bisect_right(at, now)
+    for name, (signal, operator, within) in mine:
+        after = now - within
+        start = bisect_right(at, after)
+        at_once = AT_ONCE.get(operator)
+        if (
+            at_once is not None
+            and 0 < end - start <= SHORT
+            and not series.summarised(after)
+            and 0 not in series.usable[start:end]
+        ):
+            values[name] = at_once(series.value[start:end])
+            until = min(until, at[start] + within)
+            continue
+        if operator in OPERATORS:
+            value = OPERATORS[operator](series, after, now)
         else:
-            newest, usual = last(series, after, now), view.base(feature.signal)[0]
-            value = None if newest is None or usual is None else FROM_BASE[feature.operator](newest, usual)
+            newest, usual = last(series, after, now), view.base(signal)[0]
+            value = None if newest is None or usual is None else FROM_BASE[operator](newest, usual)
             until = now  # the baseline has a life of its own
         if value is not None:
             values[name] = value
         oldest = series.begins(after)
-        if oldest is not None and oldest + feature.within < until:
-            until = oldest + feature.within
+        if oldest is not None:
+            until = min(until, oldest + within)
     return series.changes, until, values
 
 

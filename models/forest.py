@@ -39,8 +39,9 @@ class Column(NamedTuple):
 
     def leaves(self, values: Matrix) -> Leaves:
         """(rows, trees): what each value leaves."""
-        above = np.searchsorted(self.thresholds, values)
-        return self.left[np.where(np.isnan(values), -1, above)]
+        above = self.thresholds.searchsorted(values)
+        above[np.isnan(values)] = -1
+        return self.left.take(above, axis=0, mode="wrap")  # -1 is the last
 
 
 class Rule(NamedTuple):
@@ -99,28 +100,34 @@ class Forest:
         parts = np.zeros((values.shape[1], len(values)))
         for start in range(0, len(values), TOGETHER):
             some = values[start : start + TOGETHER]
-            own = np.stack([known.leaves(some[:, column]) for column, known in self._columns.items()])
-            rest = self._all_but_one(own)
-            none = np.stack([known.left[-1] for known in self._columns.values()])
-            here, there = _lowest(rest & own), _lowest(rest & none[:, None])
+            known = [column for column in self._columns if not np.isnan(some[:, column]).all()]
+            if not known:
+                continue
+            own = np.stack([self._columns[column].leaves(some[:, column]) for column in known])
+            none = np.stack([self._columns[column].left[-1] for column in known])
+            always = [one.left[-1] for column, one in self._columns.items() if column not in known]
+            rest, whole = _all_but_one(own, np.bitwise_and.reduce([self._all, *always]))
+            here, there = _lowest(whole), _lowest(rest & none[:, None])
             column, row, tree = np.nonzero(here != there)
-            change = self._values[tree, _number(here[column, row, tree])]
-            change -= self._values[tree, _number(there[column, row, tree])]
-            summed = np.bincount(column * len(some) + row, change, own.shape[0] * len(some))
-            parts[list(self._columns), start : start + TOGETHER] = summed.reshape(-1, len(some))
+            change = (
+                self._values[tree, _number(here[row, tree])] - self._values[tree, _number(there[column, row, tree])]
+            )
+            summed = np.bincount(column * len(some) + row, change, len(known) * len(some))
+            parts[known, start : start + TOGETHER] = summed.reshape(-1, len(some))
         return parts / self._shape[1]
 
-    def _all_but_one(self, own: Leaves) -> Leaves:
-        """For each column of ``own`` (columns, rows, trees) what all other columns leave."""
-        rest = np.empty_like(own)
-        before = after = np.broadcast_to(self._all, own.shape[1:])
-        for column in range(len(own)):
-            rest[column] = before
-            before = before & own[column]
-        for column in reversed(range(len(own))):
-            rest[column] &= after
-            after = after & own[column]
-        return rest
+
+def _all_but_one(own: Leaves, always: Leaves) -> tuple[Leaves, Leaves]:
+    """What is left by all columns of ``own`` (columns, rows, trees) but each, and by all of them."""
+    rest = np.empty_like(own)
+    before = after = np.broadcast_to(always, own.shape[1:])
+    for column in range(len(own)):
+        rest[column] = before
+        before = before & own[column]
+    for column in reversed(range(len(own))):
+        rest[column] &= after
+        after = after & own[column]
+    return rest, before
 
 
 def _column(rules: Sequence[Rule], everything: Leaves) -> Column:

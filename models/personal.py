@@ -71,7 +71,7 @@ class Habit(base.AnomalyDetector):  # type: ignore[misc]  # river is untyped
 
     def learn_one(self, x: Mapping[str, float]) -> None:
         """One more hour."""
-        after = learned_of(self.state, self._least, x["value"], x["hours"])
+        after = learned_of(self.state, self._least, x["value"], faded(x["hours"]))
         self.hours, self.weight, self.location, self.variance, self.sum = after
 
 
@@ -81,17 +81,22 @@ def deviation(state: Sequence[float], least: float, value: float) -> float:
     return (value - location) / max(least, variance**0.5) if hours >= WARM_HOURS else 0.0
 
 
-def learned_of(state: Sequence[float], least: float, value: float, since: float) -> list[float]:
-    """The state of a habit after one more hour; ``since`` hours have passed since the one before."""
+def faded(hours: float) -> tuple[float, float]:
+    """What so many hours leave of the weight of a habit, and of its sum."""
+    return 0.5 ** (hours / HALF_LIFE_H), 0.5 ** (hours / SUM_HALF_LIFE_H)
+
+
+def learned_of(state: Sequence[float], least: float, value: float, left: tuple[float, float]) -> list[float]:
+    """The state of a habit after one more hour; ``left``: what the time since the one before has left of it."""
     hours, weight, location, variance, total = state
-    weight = weight * 0.5 ** (since / HALF_LIFE_H) + 1.0
+    weight = weight * left[0] + 1.0
     step = value - location
     beside = 0.0
     if hours >= WARM_HOURS:
         scale = max(least, variance**0.5)
         beside = step / scale
         step = min(max(step, -REACH * scale), REACH * scale)
-    total = max(0.0, total * 0.5 ** (since / SUM_HALF_LIFE_H) + beside - SLACK)
+    total = max(0.0, total * left[1] + beside - SLACK)
     rate = 1.0 / weight
     return [hours + 1.0, weight, location + rate * step, (1 - rate) * (variance + rate * step * step), total]
 
@@ -116,14 +121,15 @@ class PersonalBaseline:
 
     def learn(self, learned: Learned, hours: float, readings: Readings) -> Learned:
         after = dict(learned)
+        left = faded(hours)
         for signal, least, ranging in KINDS:
             values = readings.get(signal)
             if not values:
                 continue
-            after[signal] = learned_of(learned.get(signal, _NEW), least, middle(values), hours)
+            after[signal] = learned_of(learned.get(signal, _NEW), least, middle(values), left)
             if ranging is not None and len(values) > 1:
                 name = _RANGING[signal]
-                after[name] = learned_of(learned.get(name, _NEW), ranging, max(values) - min(values), hours)
+                after[name] = learned_of(learned.get(name, _NEW), ranging, max(values) - min(values), left)
         return after
 
     def read(self, learned: Learned, recent: Readings) -> dict[str, float]:

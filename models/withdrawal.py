@@ -104,14 +104,9 @@ class WithdrawalScore:
         if not rows:
             return {}
         chosen = values[rows]
-        parts = np.round(self.fitted.slope * self._forest.without(chosen), 3)
-        known = np.flatnonzero(~np.isnan(chosen).all(axis=0)).tolist()
+        parts = np.round(self.fitted.slope * self._forest.without(chosen), 3).T.tolist()
         found = {}
-        for place, row in enumerate(rows):
-            order = sorted(known, key=lambda column: (-abs(parts[column, place]), column))[:STRONGEST]
-            found[row] = tuple(
-                (self.columns[column], float(parts[column, place]))
-                for column in order
-                if abs(parts[column, place]) >= 0.05
-            )
+        for row, mine in zip(rows, parts, strict=True):
+            order = sorted(range(len(mine)), key=lambda column: (-abs(mine[column]), column))[:STRONGEST]
+            found[row] = tuple((self.columns[column], mine[column]) for column in order if abs(mine[column]) >= 0.05)
         return found

@@ -1,5 +1,7 @@
 """Window operators as a model sees them: on irregular data, and absent where nothing is known."""
 
+import random
+
 import pytest
 from msgspec import structs
 
@@ -79,3 +81,23 @@ def test_a_window_older_than_a_day_reads_the_summaries_of_vitals(plan: Plan, ope
     within = Feature("hr", operator, 2 * DAY)
 
     assert {f"hr_{operator}_48h": pytest.approx(value)} == row(plan, given, within, at="30:00")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_short_window_read_at_once_says_what_its_operators_say(
+    plan: Plan, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(seed)
+    given = [
+        f"{hour}:{minute:02d} {signal} {draw.uniform(*limits):.1f}"
+        for hour in range(40)
+        for signal, limits in (("hr", (50, 160)), ("temp", (36, 41)))
+        for minute in sorted(draw.sample(range(60), draw.choice([0, 1, 2, 6])))
+    ]
+    asked = [Feature(signal, name, hours * HOUR) for signal in ("hr", "temp") for name in OPERATORS for hours in (1, 4, 12, 36)]  # fmt: skip
+
+    at_once = row(plan, given, *asked, at="40:00")
+    monkeypatch.setattr("detector.features.AT_ONCE", {})
+
+    assert row(plan, given, *asked, at="40:00") == at_once
+    assert {"hr_mean_4h", "temp_last_12h", "hr_range_36h"} <= set(at_once)
