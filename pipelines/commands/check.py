@@ -13,6 +13,7 @@ from detector.examples import examples_of, run_examples
 from detector.plan import Plan
 from detector.rules.overlay import Overlay
 from pipelines.datasets import FORMATS
+from pipelines.model_files import open_scorer
 from pipelines.plan_files import beside, catalogue_of, load_plan, overlay_of, read_catalogue, shadow_settings
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, named, read_settings, with_overlay
@@ -75,9 +76,13 @@ def command(
             _show_overlay(settings.overlay, laid, changed, examples)
     except ConfigError as error:
         problems += named(config, error.problems)
-    chosen = shadow_settings(settings)
-    if chosen is not None and challenger is not None:
-        _show_shadow(chosen, challenger)
+    try:
+        chosen = shadow_settings(settings)
+        if chosen is not None and challenger is not None:
+            open_scorer(chosen, challenger)
+            _show_shadow(chosen, challenger)
+    except ConfigError as error:
+        problems += named(config, error.problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     if connect:
@@ -103,7 +108,9 @@ def _look_at_data(inputs: tuple[Path, ...], format_name: str | None, config: Pat
 
 
 def _plan(settings: Settings) -> tuple[Plan, dict[str, Sequence[Any]]]:
-    return load_plan(settings), examples_of(read_catalogue(catalogue_of(settings))[1])
+    plan = load_plan(settings)
+    open_scorer(settings, plan)  # its columns are compared when it is opened, as the service would
+    return plan, examples_of(read_catalogue(catalogue_of(settings))[1])
 
 
 def _show(plan: Plan, examples: dict[str, Sequence[Any]]) -> None:

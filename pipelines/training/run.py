@@ -104,7 +104,9 @@ def train(
         both = (withdrawal, joint)
         metrics["ablation"] = ablation(examples, calibration, both, stays, written, seed=seed, told=member)
     if with_families:
-        metrics["families"] = families(examples, calibration, withdrawal, stays, written, seed=seed, told=member)
+        metrics["families"] = families(
+            examples, calibration, withdrawal, stays, written, seed=seed, chosen=FAMILIES, told=member
+        )
     about = {
         "data": {one.name: one.digest for one in sets},
         "synthetic_backgrounds": any(one.synthetic for one in sets),

@@ -1,5 +1,6 @@
 """`itbwatch check` names every mistake of what a site wrote, and looks at broker and store when asked to."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 import yaml
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from models.artefact import MANIFEST, _own_digest
+from models.bundle import FOLDER
 from pipelines.kafka_clients import TOPIC_CONFIG, create_topics
 from pipelines.plan_files import CATALOGUE
 from pipelines.settings import Kafka, Topics
@@ -41,6 +44,22 @@ def test_what_is_shipped_is_right() -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert "rules: 23" in done.stdout
     assert all(f"  {rule} " in done.stdout for rule in ("W-03", "R-06", "C-13", "CTX-01", "L-20", "P-22"))
+
+
+@pytest.mark.parametrize("where", ["models", "shadow"])
+def test_models_of_another_feature_set_are_refused_before_the_service_starts(site: Path, where: str) -> None:
+    shutil.copytree(FOLDER, site / "fitted")
+    manifest = json.loads((site / "fitted" / MANIFEST).read_text()) | {"columns_digest": "0" * 64}
+    manifest["digest"] = _own_digest(manifest)
+    (site / "fitted" / MANIFEST).write_text(json.dumps(manifest))
+    named = str(site / "fitted")
+    write(site, **({"models": {"folder": named}} if where == "models" else {"shadow": {"models": named}}))
+
+    done = check("--config", str(site / "config.yaml"))
+
+    assert 2 == done.returncode
+    assert "$.columns_digest: 000000000000; expected" in done.stderr
+    assert 1 == len(done.stderr.splitlines())
 
 
 def test_every_mistake_of_every_file_is_one_line_with_its_path(site: Path) -> None:

@@ -73,4 +73,4 @@ def _tells(event: PatientEvent) -> bool:
 
 @pytest.fixture(scope="session")
 def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("cohorts") / "ward", 16, seed=5)
+    return write_cohort(tmp_path_factory.mktemp("cohorts") / "ward", 10, seed=5)

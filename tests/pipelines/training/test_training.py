@@ -20,6 +20,8 @@ from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 from pipelines.simulate.backgrounds import synthetic_backgrounds
 from pipelines.simulate.cohort import Cohort, build
+from pipelines.training import run as training
+from pipelines.training.families import FAMILIES
 from pipelines.training.labels import labelled
 from pipelines.training.metrics import without_tone
 from pipelines.training.rows import row_table
@@ -71,12 +73,17 @@ def test_a_row_is_an_example_of_what_was_visible_then(cohort: Cohort) -> None:
     assert 0 == len(mine.filter(pl.col("at").is_between(course["onset_at"], course["first_visible_at"] - 1)))
 
 
-def test_the_same_data_give_the_same_models(tmp_path: Path) -> None:
-    manifests, scores = [], []
-    for name, more in (("a", ["--ablation"]), ("b", [])):
+def test_the_same_data_give_the_same_models_whatever_else_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [family for family in FAMILIES if family.name in ("every mild withdrawal", "sepsis")]
+    monkeypatch.setattr(training, "FAMILIES", chosen)  # every one of them costs a fit
+    manifests, scores, said = [], [], ""
+    for name, more in (("a", ["--ablation"]), ("b", ["--families"])):
         done = CliRunner().invoke(command, ["--beds", "40", "--courses", "1", *more, "--out", str(tmp_path / name)])
         assert 0 == done.exit_code, done.output
         assert "say nothing of patients" in done.output
+        said = done.output
         manifests.append(json.loads((tmp_path / name / "manifest.json").read_text()))
         models = open_models(tmp_path / name, NAMES)
         rng = np.random.default_rng(5)
@@ -93,6 +100,9 @@ def test_the_same_data_give_the_same_models(tmp_path: Path) -> None:
     assert (
         parts["score"]["charted"] == manifests[0]["metrics"]["score_alone_at_budgets"] != parts["score"]["not_charted"]
     )
+    told = [(one["family"], one["tone"]) for one in manifests[1]["metrics"]["families"]]
+    assert [(one.name, tone) for one in chosen for tone in ("charted", "not_charted")] == told
+    assert all(words in said for words in ("left out of the fit", "every", "mild", "sepsis"))
 
 
 def test_without_tone_a_row_says_nothing_of_it_and_keeps_all_else() -> None:
