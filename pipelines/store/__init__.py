@@ -59,7 +59,7 @@ from pipelines.store.tables import (
     shadow_segments,
     unmapped,
 )
-from pipelines.store.writing import copy_champion, move, write, write_shadow
+from pipelines.store.writing import copy_champion, move, write, write_shadow, write_shared
 from pipelines.ticks import wall_ms
 
 __all__ = [
@@ -197,12 +197,14 @@ class Store:
         """
         stored_at = wall_ms()
         with self._transaction() as connection:
-            for work in works:
+            for work in sorted(works, key=lambda work: work.partition):  # so that no two workers wait for each other
                 move(connection, work)
+            for work in works:
                 if work.shadow is not None and work.shadow.fresh:
                     copy_champion(connection, work.partition)
                 write(connection, work, stored_at)
                 write_shadow(connection, work, {**work.read, **work.moved})
+            write_shared(connection, works, stored_at)
             if stored_at - self._pruned_at > HOUR:
                 self._prune(connection, stored_at - self._journal_days * DAY)
                 self._pruned_at = stored_at

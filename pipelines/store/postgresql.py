@@ -16,9 +16,13 @@ WHERE: Final = "$.store.url_file"
 PATIENCE: Final = {
     "connect_timeout": "5", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "20000",
+    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s",
 }  # fmt: skip
 """A server that does not answer a new connection, or whose machine is gone, is an error within seconds; by the system's own
-defaults it may be a quarter of an hour. One that hangs while it is connected is not seen by this."""
+defaults it may be a quarter of an hour. One that hangs while it is connected is not seen by this. The server lets go of the
+rows of a worker that stands still in the middle of a transaction, so that the worker that took over its partitions can go
+on; the one that stood still finds its connection gone.
+"""
 
 MAKING: Final = 0x1_7B_57_0E
 """The turn of whoever makes or takes over the tables."""

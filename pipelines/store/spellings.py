@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from detector.records import Rejected
-from pipelines.store.tables import unmapped
+from pipelines.store.tables import Foreign, unmapped
 
 REASONS: Final = ("unknown_code", "unknown_unit", "suspect_unit")
 """Refusals that a site mends by mapping a code, by adding a unit, or at the feed."""
@@ -92,4 +92,4 @@ _ADD: Final = sa.text(
     " values (:topic, :reason, :signal, :code, :unit, :results, :at, :at)"
     " on conflict (topic, reason, signal, code, unit) do update"
     " set results = unmapped.results + excluded.results, last_at = excluded.last_at"
-)
+).bindparams(*(sa.bindparam(name, type_=Foreign) for name in Spelling._fields))

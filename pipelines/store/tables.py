@@ -14,6 +14,16 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER keys 
 TABLES = sa.MetaData()
 
 
+class Foreign(sa.TypeDecorator[str]):
+    """A text from outside. NUL, which PostgreSQL cannot hold, is kept as its picture (U+2400) in every database."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        return None if value is None else value.replace("\0", "\u2400")
+
+
 def _table(name: str, *columns: Any) -> sa.Table:
     return sa.Table(name, TABLES, *columns)
 
@@ -68,7 +78,7 @@ outbox = _table(
     _column("payload", sa.LargeBinary),
     _column("timestamp", sa.BigInteger),
     _column("published", sa.Boolean, index=True),
-    _column("refused", sa.Text, nullable=True),  # the error of a broker that will never take it: the row is parked
+    _column("refused", Foreign, nullable=True),  # the error of a broker that will never take it: the row is parked
     _column("stored_at", sa.BigInteger),
 )
 positions = _table(
@@ -93,7 +103,7 @@ deadletters = _table(
 )
 unmapped = _table(
     "unmapped",
-    *(_column(name, sa.Text, primary_key=True) for name in ("topic", "reason", "signal", "code", "unit")),
+    *(_column(name, Foreign, primary_key=True) for name in ("topic", "reason", "signal", "code", "unit")),
     _column("results", sa.BigInteger),
     _column("first_at", sa.BigInteger),
     _column("last_at", sa.BigInteger),
@@ -105,8 +115,8 @@ labels = _table(
     _column("id", _ID, primary_key=True),
     _column("alert_id", sa.Text, index=True),
     _column("action", sa.Text),
-    _column("reason", sa.Text),
-    _column("by", sa.Text),
+    _column("reason", Foreign),
+    _column("by", Foreign),
     _column("at", sa.Text),
 )
 model_events = _table(
@@ -116,7 +126,7 @@ model_events = _table(
     _column("model", sa.Text),
     _column("event", sa.Text),
     _column("after", sa.BigInteger),
-    _column("reason", sa.Text),
+    _column("reason", Foreign),
     _column("artefact", sa.Text),
     _column("stored_at", sa.BigInteger),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from detector.errors import StateError
 from detector.snapshot import Changes
-from pipelines.store.audit import append
+from pipelines.store.audit import Detail, Happened, append
 from pipelines.store.rows import Fenced, Work, written
-from pipelines.store.spellings import note
+from pipelines.store.spellings import Spelling, note
 from pipelines.store.tables import (
     alerts,
     deadletters,
@@ -134,16 +135,11 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
         {name: value for name, value in one._asdict().items() if name != "id"}
         | {"redriven": False, "stored_at": stored_at} for one in work.deadletters
     ))  # fmt: skip
-    note(connection, work.unmapped, stored_at)
     redriven = deadletters.update().where(deadletters.c.id == sa.bindparam("letter")).values(redriven=True)
     _execute(connection, redriven, ({"letter": number} for number in work.redriven))
     _execute(connection, journal.insert(), (
         {"patient_id": patient_id, "payload": lines, "stored_at": stored_at} for patient_id, lines in work.journal
     ))  # fmt: skip
-    if work.redriven:
-        append(connection, [("redriven", {"partition": work.partition, "dead_letters": len(work.redriven)})], stored_at)
-    if work.audit:  # most polls have none, and the end of the chain need not be looked up for them
-        append(connection, work.audit, stored_at)
     if work.drift is not None:
         connection.execute(drift.delete().where(drift.c.partition == work.partition))
         _execute(connection, drift.insert(), (
@@ -153,6 +149,22 @@ def write(connection: sa.Connection, work: Work, stored_at: int) -> None:
     _execute(connection, model_events.insert(), (
         msgspec.structs.asdict(one) | {"partition": work.partition, "stored_at": stored_at} for one in work.model_events
     ))  # fmt: skip
+
+
+def write_shared(connection: sa.Connection, works: Sequence[Work], stored_at: int) -> None:
+    """What workers have in common: counts of unknown spellings, then the end of the audit chain. All workers come to them
+    last and in this order, so that no two wait for each other.
+    """
+    unknown: Counter[Spelling] = Counter()
+    happened: list[tuple[Happened, Detail]] = []
+    for work in works:
+        unknown.update(work.unmapped)
+        if work.redriven:
+            happened.append(("redriven", {"partition": work.partition, "dead_letters": len(work.redriven)}))
+        happened += work.audit
+    note(connection, unknown, stored_at)
+    if happened:  # most polls have none, and the end of the chain need not be looked up for them
+        append(connection, happened, stored_at)
 
 
 def _execute(connection: sa.Connection, statement: sa.Executable, rows: Iterable[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.errors import StoreError
 from pipelines.settings import Store as StoreSettings
 from pipelines.store import TICK, DeadLetter, Fenced, Outgoing, Store, StoredPatient, Work
 from pipelines.store.audit import first_broken
+from pipelines.store.spellings import Spelling
 
 
 @pytest.fixture
@@ -287,3 +289,14 @@ def test_a_topic_that_takes_nothing_leaves_room_for_the_others(store):
     store.commit([work({}, {}, outgoing=[*letters, Outgoing("alerts", b"p", b"alert", 0)])])
 
     assert [b"alert", b"0", b"1"] == [row.record.payload for row in store.pending([0], 2)]
+
+
+def test_a_text_from_outside_that_holds_a_nul_is_kept_and_stops_nothing(store):
+    spelling = Spelling("t", "unknown_code", "", "CK\0", "U\0L")
+    label = LabelGiven("a", "dismiss", "artefact\0", "nurse\0", "2026-01-01T00:00:00.000Z")
+
+    for poll in range(2):
+        read = {TICK: poll} if poll else {}
+        store.commit([Work(0, read, {TICK: poll + 1}, unmapped=Counter({spelling: 1}), labels=[label])])
+
+    assert [(spelling._replace(code="CK␀", unit="U␀L"), 2)] == [(one.spelling, one.results) for one in store.unmapped()]
