@@ -14,6 +14,10 @@ class StoreError(ItbwatchError):
     """The database cannot be read or written. Nothing after the last commit is in it; a restart reads it again."""
 
 
+class StoreOutage(StoreError):
+    """The database does not answer now, or did not let us have our turn; what was asked of it may be asked again later."""
+
+
 class SourceError(ItbwatchError):
     """The broker or the input file cannot be read or written."""
 

@@ -16,7 +16,8 @@ What a crash does in each gap:
 - between 4 and 5: the broker's offsets are old; positions come from our store, so nothing is read twice
 
 A worker that lost a partition fails in 3 (``Fenced``), drops its picture of that partition and publishes nothing of it.
-An error of the store ends the process: what is in memory would be ahead of what is kept.
+After an error of the store what is in memory is ahead of what is kept. A database that does not answer is waited for
+(``store.outage_ms``), and all partitions are loaded from it again; any other error ends the process.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -42,7 +44,7 @@ from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
 from pipelines.drift_watch import DriftWatch
-from pipelines.errors import NoProgress, StoreError
+from pipelines.errors import NoProgress, StoreError, StoreOutage
 from pipelines.exports import exporter
 from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
@@ -57,6 +59,7 @@ from pipelines.sources import Owner, RawRecord, Source
 from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.store.audit import Detail
+from pipelines.store_outage import outlast
 from pipelines.technical import Subject, opened, owner, resolved
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
@@ -187,10 +190,13 @@ class Service:
                 to_store(one, ward, self._exports, hand_over=hand_over)
             stored = self._commit(works)
             self._publish()
-        except StoreError:
+        except StoreError as error:
             self._store_up = False
             self._metrics.store_up(False)
-            raise
+            if not isinstance(error, StoreOutage):
+                raise
+            self._begin_again(error)
+            return len(raws)
         for one in stored:
             offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
             if offsets:
@@ -229,7 +235,8 @@ class Service:
 
     def lost(self, partition: int) -> None:
         owned = self._owned.pop(partition)
-        self._parked = self._store.parked(self._owned)
+        with suppress(StoreError):  # the next commit will tell; who leaves in an outage leaves all the same
+            self._parked = self._store.parked(self._owned)
         self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
         self._board.forget(self._alarms.lost(partition))
         if self._shadow is not None:
@@ -413,6 +420,19 @@ class Service:
             self._telling.counted(one)
         return decided
 
+    def _begin_again(self, outage: StoreOutage) -> None:
+        """Go on from what the database holds: nobody knows what became of the transaction it was in."""
+        outlast(self._store, outage, self._settings.store.outage_ms, lambda: self._stopping)
+        if self._stopping:
+            return
+        for partition in sorted(self._owned):
+            self._load(partition)
+        self._store_up = True
+
+    def _load(self, partition: int) -> None:
+        self.lost(partition)
+        self._source.seek(partition, self.gained(partition))
+
     def _load_anew(self, partition: int) -> None:
         fenced = self._owned[partition].fenced + 1
         log.warning("partition_fenced partition=%d in_a_row=%d", partition, fenced)
@@ -421,10 +441,8 @@ class Service:
                 f"partition {partition}: another worker moved it on {fenced} times in a row; expected one owner;"
                 " look for a second deployment on this store"
             )
-        self.lost(partition)
-        positions = self.gained(partition)
+        self._load(partition)
         self._owned[partition].fenced = fenced
-        self._source.seek(partition, positions)
 
     def _publish(self) -> None:
         while rows := self._store.pending(self._owned, PUBLISH_ROWS):

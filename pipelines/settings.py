@@ -212,6 +212,7 @@ class Store(_Section):
     url_file: FileName | None = None
     journal_days: PositiveInt = 14
     retention_days: int = Field(default=365, ge=30, le=36_500)
+    outage_ms: int = Field(default=60_000, ge=0, le=240_000)  # Kafka gives a member up that does not poll for 300 s
 
 
 class Http(_Section):

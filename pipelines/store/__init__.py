@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from detector.clock import DAY, HOUR
-from pipelines.errors import StoreError
+from pipelines.errors import StoreError, StoreOutage
 from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
-from pipelines.store.postgresql import MAKING, open_postgresql, read_address, take_turn
+from pipelines.store.postgresql import MAKING, POSTGRESQL, open_postgresql, read_address, take_turn
 from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
     OUTGOING,
@@ -82,6 +82,9 @@ MOST_NAMED = 10_000
 """Values of one statement; SQLite takes 32,766."""
 
 
+TRANSIENT = (OperationalError, InterfaceError)
+"""Errors of the server and of the way to it, not of what was asked."""
+
 MIGRATED = ("3",)
 """Schemas that only lack tables, which are made when the store is opened: 3 had no audit chain."""
 
@@ -102,7 +105,7 @@ class Store:
         self._engine: sa.Engine | None = None
         try:
             if settings.url_file is not None:
-                self.name = "PostgreSQL"
+                self.name = POSTGRESQL
                 self._engine = open_postgresql(read_address(settings.url_file), read_only=read_only)
             else:
                 self.name = settings.path
@@ -208,6 +211,15 @@ class Store:
             if stored_at - self._pruned_at > HOUR:
                 self._prune(connection, stored_at - self._journal_days * DAY)
                 self._pruned_at = stored_at
+
+    def ask(self) -> None:
+        """Ask the database for nothing.
+
+        Raises:
+            StoreError: it does not answer.
+        """
+        with self._transaction() as connection:
+            connection.execute(sa.select(1))
 
     def pending(self, partitions: Iterable[int], limit: int) -> list[OutboxRow]:
         """The oldest records of these partition numbers that are not published yet and not parked: of each topic up to
@@ -379,7 +391,8 @@ class Store:
         except SQLAlchemyError as error:
             # Only operational errors are quoted: the others may carry the values of a row.
             said = str(getattr(error, "orig", error)).partition("\n")[0] if isinstance(error, OperationalError) else ""
-            raise StoreError(
+            kind = StoreOutage if self.name == POSTGRESQL and isinstance(error, TRANSIENT) else StoreError
+            raise kind(
                 f"store {self.name}: {said or type(error).__name__}; expected a readable and writable database;"
                 " check its disk, its mode and that it answers, then start again"
             ) from error

@@ -10,6 +10,9 @@ from sqlalchemy.exc import ArgumentError
 from detector.errors import ConfigError
 from pipelines.settings import read_secret_line
 
+POSTGRESQL: Final = "PostgreSQL"
+"""What the store is called in messages: its address holds a password."""
+
 DRIVER: Final = "postgresql+psycopg"
 WHERE: Final = "$.store.url_file"
 
