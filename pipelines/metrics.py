@@ -196,6 +196,7 @@ class Metrics:
             namespace="itbwatch",
             registry=self.registry,
         )
+        self._lagging: frozenset[tuple[str, str]] = frozenset()
         self._last_record = self._single(Gauge, "last_record_timestamp_seconds", "Time of the newest record.")
         self._canary = self._single(Gauge, "canary_timestamp_seconds", "Oldest of the canaries that came through.")
         self._stays = self._gauge("stays_monitored", "Stays open now.", unit=units, pump=PUMPS)
@@ -294,8 +295,15 @@ class Metrics:
         """``reason`` is a word of ``pipelines.web.cds_token.REASONS``."""
         self._cds_refused[reason,].inc()
 
-    def lag(self, topic: str, partition: int, records: int) -> None:
-        self._lag.labels(self._topics.get(topic, OTHER), str(partition)).set(records)
+    def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
+        """By (topic, partition). One that is not among them is not ours any more: its last value would stand for ever."""
+        series = {(self._topics.get(topic, OTHER), str(partition)): records
+                  for (topic, partition), records in behind.items()}  # fmt: skip
+        for gone in self._lagging - series.keys():
+            self._lag.remove(*gone)
+        self._lagging = frozenset(series)
+        for labels, records in series.items():
+            self._lag.labels(*labels).set(records)
 
     def commit_seconds(self, seconds: float) -> None:
         self._commits.observe(seconds)

@@ -473,8 +473,7 @@ class Service:
         self._metrics.store_up(True)
         if self._settings.source == "kafka":
             self._metrics.kafka_up(self._source.up())
-        for (topic, partition), records in self._source.lag().items():
-            self._metrics.lag(topic, partition, records)
+        self._metrics.lag(self._source.lag())
         if self._canaries is not None and (oldest := self._canaries.oldest_ms()) is not None:
             self._metrics.canary(oldest / 1_000)
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)

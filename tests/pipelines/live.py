@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,9 +79,13 @@ class Stream:
         lines = [line for line in self.get("metrics").splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
+    def lags(self) -> list[float]:
+        """Of every topic of every partition number that is owned."""
+        return [lag for name, lag in self.metrics().items() if name.startswith("itbwatch_consumer_lag_records{")]
+
     def caught_up(self, partitions: int) -> bool:
         """Whether every topic was read to its end."""
-        lags = [lag for name, lag in self.metrics().items() if name.startswith("itbwatch_consumer_lag_records{")]
+        lags = self.lags()
         return len(lags) == partitions * len(KINDS) and not any(lags)
 
     def wait(self, holds: Callable[[], T]) -> T:
@@ -122,6 +127,15 @@ class Site:
             "store": {"path": str(folder / "store.sqlite")},
             "http": {"port": 0},
         } | options))  # fmt: skip
+
+    def another(self, name: str) -> "Site":
+        """The same deployment as one more worker sees it: a name in the group and a log of its own."""
+        site = copy(self)
+        site.config, site.log = self.folder / f"{name}.yaml", self.folder / f"{name}.log"
+        said = json.loads(self.config.read_text())
+        said["kafka"]["group_instance_id"] = name
+        site.config.write_text(json.dumps(said))
+        return site
 
     @property
     def settings(self) -> Settings:

@@ -209,7 +209,7 @@ def test_a_file_source_is_a_topic_of_its_own(plan: Plan) -> None:
 
 
 def test_what_the_service_measures_arrives(metrics: Metrics) -> None:
-    metrics.lag("icu.pumps", 3, 17)
+    metrics.lag({("icu.pumps", 3): 17})
     metrics.kafka_up(True)
     metrics.store_up(False)
     metrics.commit_seconds(0.2)
@@ -233,3 +233,11 @@ def test_what_the_service_measures_arrives(metrics: Metrics) -> None:
 
 def test_the_plan_in_force_is_shown(plan: Plan, metrics: Metrics) -> None:
     assert 1 == value(metrics, "plan_info", digest=plan.digest, rules_version=plan.rules_version)
+
+
+def test_a_partition_that_is_lost_leaves_no_lag_behind(metrics: Metrics) -> None:
+    metrics.lag({("icu.pumps", 3): 17, ("icu.pumps", 4): 1})
+    metrics.lag({("icu.pumps", 4): 2})
+
+    assert 2 == value(metrics, "consumer_lag_records", topic="icu.pumps", partition="4")
+    assert value(metrics, "consumer_lag_records", topic="icu.pumps", partition="3") is None
