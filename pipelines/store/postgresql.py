@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from detector.errors import ConfigError
-from pipelines.settings import read_secret_line
+from pipelines.settings import is_loopback, read_secret_line
 
 POSTGRESQL: Final = "PostgreSQL"
 """What the store is called in messages: its address holds a password."""
@@ -26,6 +26,9 @@ defaults it may be a quarter of an hour. One that hangs while it is connected is
 rows of a worker that stands still in the middle of a transaction, so that the worker that took over its partitions can go
 on; the one that stood still finds its connection gone.
 """
+
+ENCRYPTED: Final = {"sslmode": "verify-full"}
+"""By libpq's own default a server that offers no TLS gets the password and the patients in the clear."""
 
 MAKING: Final = 0x1_7B_57_0E
 """The turn of whoever makes or takes over the tables."""
@@ -52,9 +55,23 @@ def read_address(path: str) -> sa.URL:
 
 def open_postgresql(address: sa.URL, *, read_only: bool) -> sa.Engine:
     """Connections to the database; what the address says itself goes before our own patience."""
-    left_open = {name: value for name, value in PATIENCE.items() if name not in address.query}
+    own = PATIENCE if _stays_here(address) else PATIENCE | ENCRYPTED
+    left_open = {name: value for name, value in own.items() if name not in address.query}
     engine = sa.create_engine(address.update_query_dict(left_open), pool_pre_ping=True)
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def _stays_here(address: sa.URL) -> bool:
+    """Whether every host it names is on loopback. One that names none may get it from the environment: it does not count.
+
+    A path of a unix socket does not count either, because libpq ignores sslmode there.
+    """
+    named = [address.host or ""]
+    for name in ("host", "hostaddr"):
+        said = address.query.get(name, ())
+        named += said.split(",") if isinstance(said, str) else said
+    hosts = [host for host in named if host]
+    return bool(hosts) and all(map(is_loopback, hosts))
 
 
 def take_turn(connection: sa.Connection, turn: int) -> None:
