@@ -57,6 +57,8 @@ def open_postgresql(address: sa.URL, *, read_only: bool) -> sa.Engine:
     """Connections to the database; what the address says itself goes before our own patience."""
     own = PATIENCE if _stays_here(address) else PATIENCE | ENCRYPTED
     left_open = {name: value for name, value in own.items() if name not in address.query}
+    if isinstance(said := address.query.get("options"), str):
+        left_open["options"] = f"{own['options']} {said}"  # of two that set the same, the server takes the last
     engine = sa.create_engine(address.update_query_dict(left_open), pool_pre_ping=True)
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
 

@@ -82,6 +82,8 @@ def test_a_worker_that_stands_still_in_a_transaction_lets_go_of_its_rows(setting
     Path(settings.url_file).write_text(address.render_as_string(hide_password=False))
 
     with closing(Store(settings)) as still, closing(Store(settings)) as heir:
+        with heir._transaction() as connection:
+            assert "30s" == connection.exec_driver_sql("show lock_timeout").scalar(), "what it leaves open is ours"
         heir.commit([Work(0, {}, {TICK: 1})])
         with pytest.raises(StoreError, match="expected a readable and writable database"), still._transaction() as its:  # noqa: PT012 - it stands still within
             move(its, Work(0, {TICK: 1}, {TICK: 2}))
