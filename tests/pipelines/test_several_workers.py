@@ -3,7 +3,7 @@ beyond its session wakes up as a zombie. The records are those of a replay.
 """
 
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from kafka import KafkaProducer
@@ -76,8 +76,11 @@ def caught_up(*streams):
 def test_partitions_change_hands_and_a_zombie_is_refused(site, parts, send, write, tmp_path):
     expected = replayed(tmp_path / "replay", write([event for part in parts for event in part], "all.ndjson"))
     send(parts[0])
-    with site.streaming() as one, site.another("two").streaming() as two:
-        one.wait(lambda: caught_up(one, two))
+    with ExitStack() as running:
+        one = running.enter_context(site.streaming())
+        one.wait(lambda: caught_up(one))
+        two = running.enter_context(site.another("two").streaming())
+        two.wait(lambda: owned(two) and caught_up(one, two))
         assert 0 < owned(one) < PARTITIONS, "both have some"
 
         send(parts[1])
