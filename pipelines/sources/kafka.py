@@ -232,8 +232,16 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             for partition in sorted(partitions):
                 if partition in self._buffers:
                     self._lose(partition)
-                if gained:
-                    self.seek(partition, self._owner.gained(partition))
+                if gained and self._is_assigned(partition):  # the group may have taken it back within the same poll
+                    positions = self._owner.gained(partition)
+                    try:
+                        self.seek(partition, positions)
+                    except ValueError:  # or just now: kafka-python says so of what is not assigned
+                        self._lose(partition)
+
+    def _is_assigned(self, partition: int) -> bool:
+        assigned = self._consumer.assignment()
+        return all(TopicPartition(topic, partition) in assigned for topic in self._role)
 
     def _lose(self, partition: int) -> None:
         del self._buffers[partition]
