@@ -74,6 +74,20 @@ class Collector:
         yield from table.batches(items, seen)
         self.saw(table.name, seen)
         self.rejected[topic, "other_item"] += sum(count for item, count in seen.items() if item not in items[1])
+        self._split(table, topic)
+
+    def every_row(self, table: Table, topic: str) -> Iterator[tuple[Path, pl.DataFrame]]:
+        """The rows of a table that has no items; those that could not be split into cells are counted."""
+        yield from table.batches()
+        self._split(table, topic)
+
+    def whole(self, table: Table, topic: str = "encounters") -> pl.DataFrame:
+        """All rows of a small table at once; those that could not be split into cells are counted."""
+        found = table.whole()
+        self._split(table, topic)
+        return found
+
+    def _split(self, table: Table, topic: str) -> None:
         for fault, count in table.faults.items():
             self.rejected[topic, fault] += count
 
@@ -179,16 +193,17 @@ class Collector:
             table = self._refuse("context", placed)
         self._context.add(table.with_columns(file=pl.lit(self.file(path), pl.UInt32)))
 
-    def pump(self, path: Path, row: int, patient: str | None, at: int | None, said: PumpKind = "implanted") -> None:
-        """Take what is ``said`` of the pump of a patient with a stay as known from ``at`` on."""
-        if not patient or at is None or not EARLIEST <= at < LATEST:
+    def pump(self, path: Path, row: int, patient: str | None, at: int | None, said: PumpKind = "implanted", known: int | None = None) -> None:  # fmt: skip
+        """Take what is ``said`` of the pump of a patient with a stay; ``known`` None = the record had it ``at`` once."""
+        known = at if known is None else known
+        if not patient or at is None or known is None or not (EARLIEST <= at < LATEST and EARLIEST <= known < LATEST):
             self.rejected["pumps", "bad_time" if patient else "missing_key"] += 1
         elif self.with_stays and patient not in self._patients:
             self.rejected["pumps", "outside_stay"] += 1
         else:
             position = Position(path.name, 0, row)
-            event = Pump(patient_id=patient, event=said, at=at, available_at=at, position=position)
-            self.others.append(((at, RANK[Pump], self.file(path), row), event))
+            event = Pump(patient_id=patient, event=said, at=at, available_at=known, position=position)
+            self.others.append(((known, RANK[Pump], self.file(path), row), event))
 
     def missing(self, tables: Sequence[str]) -> None:
         """Remark tables that are not there and need not be."""

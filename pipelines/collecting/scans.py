@@ -109,6 +109,7 @@ class Table:
         Raises:
             InputRefused: a part cannot be read to its end, or a column is of another kind.
         """
+        self.faults.clear()  # a table may be read twice
         for path, names in zip(self.parts, self._names, strict=True):
             start = 0
             for raw in _raw(path, names, self.faults):

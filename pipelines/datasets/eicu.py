@@ -1,7 +1,7 @@
 """eICU Collaborative Research Database 2.0: a folder of its tables as CSV, CSV.gz or Parquet.
 
-Read: patient; vitalPeriodic, vitalAperiodic, lab, nurseCharting and intakeOutput, each of which may be left out; what is
-missing is remarked. The data give minutes from the admission to the unit and no dates. They are laid on a made-up date:
+Read: patient; vitalPeriodic, vitalAperiodic, lab, nurseCharting and intakeOutput, and medication for the pump, each of
+which may be left out; what is missing is remarked. The data give minutes from the admission to the unit and no dates. They are laid on a made-up date:
 the hospital stay begins on 2150-01-01 at its own time of day, and its unit stays follow at their offsets. When a person
 came back is not known, so every hospital stay is a patient of its own (``patienthealthsystemstayid``). A result is known
 at its charted offset, or when it was entered or last revised, if that is later. Ages "> 89" are read as 90.
@@ -17,6 +17,7 @@ import polars as pl
 
 from detector.clock import HOUR, MINUTE, SECOND, from_datetime
 from pipelines.collecting.collector import Collector, as_written, joined
+from pipelines.collecting.intrathecal import baclofen_orders
 from pipelines.collecting.item_maps import ItemMap, item_map
 from pipelines.collecting.scans import Folder, Table
 from pipelines.dataset import InputRefused
@@ -41,6 +42,10 @@ OUTPUT = Columns(
     {STAY: TEXT, "intakeoutputoffset": NUMBER, "celllabel": TEXT, "cellvaluenumeric": NUMBER},
     {"intakeoutputentryoffset": NUMBER},
 )
+MEDICATION = Columns(
+    {STAY: TEXT, "drugname": TEXT, "drugstartoffset": NUMBER},
+    {"routeadmin": TEXT, "drugorderoffset": NUMBER, "drugordercancelled": TEXT},
+)
 
 
 def load(inputs: Sequence[Path], collect: Collector) -> None:
@@ -54,7 +59,8 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
         "nurseCharting": folder.table("nurseCharting", CHARTED, required=False),
         "intakeOutput": folder.table("intakeOutput", OUTPUT, required=False),
     }
-    collect.missing([name for name, table in (wide | long).items() if table is None])
+    medication = folder.table("medication", MEDICATION, required=False)
+    collect.missing([name for name, table in (wide | long | {"medication": medication}).items() if table is None])
     if not any((wide | long).values()):
         raise InputRefused(f"{folder.root}: none of {', '.join(wide | long)}; expected at least one table of results")
     origin = _admit(collect, patient)
@@ -64,6 +70,22 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
     _long(collect, long["lab"], items.frame("lab"), origin, "labname", "labresult", ("labresultoffset", "labresultrevisedoffset"))  # fmt: skip
     _long(collect, long["nurseCharting"], items.frame("nurseCharting"), origin, "nursingchartcelltypevalname", None, ("nursingchartoffset", "nursingchartentryoffset"))  # fmt: skip
     _long(collect, long["intakeOutput"], items.frame("intakeOutput"), origin, "celllabel", "cellvaluenumeric", ("intakeoutputoffset", "intakeoutputentryoffset"))  # fmt: skip
+    if medication is not None:
+        _pumps(collect, medication, origin)
+
+
+def _pumps(collect: Collector, table: Table, origin: pl.DataFrame) -> None:
+    """An order of baclofen for a pump says that there is one, once it was written and had begun."""
+    began, ordered = (pl.col("origin") + _ms(name) for name in ("drugstartoffset", "drugorderoffset"))
+    for path, rows in collect.every_row(table, "pumps"):
+        orders = rows.filter(baclofen_orders(rows, ["drugname"], "routeadmin") == "intrathecal")
+        kept = orders.filter(pl.col("drugordercancelled").str.to_lowercase().ne_missing("yes"))
+        collect.count("cancelled", len(orders) - len(kept), "pumps")
+        laid = kept.join(origin, on=STAY, how="inner", maintain_order="left").with_columns(began=began, ordered=ordered)
+        collect.count("outside_stay", len(kept) - len(laid), "pumps")
+        for row in laid.iter_rows(named=True):
+            known = max((at for at in (row["began"], row["ordered"]) if at is not None), default=None)
+            collect.pump(path, row["row"], row["patient_id"], row["began"], known=known)
 
 
 def _wide(folder: Folder, items: ItemMap, name: str) -> Table | None:
@@ -73,7 +95,7 @@ def _wide(folder: Folder, items: ItemMap, name: str) -> Table | None:
 
 def _admit(collect: Collector, patient: Table) -> pl.DataFrame:
     """Admit the unit stays; returns the time of each unit admission, from which its offsets count."""
-    known = patient.whole()
+    known = collect.whole(patient)
     for name in ("hospitaladmittime24", "unitadmittime24"):
         known = known.with_columns(_of_day(name).alias(f"{name}@"))
     from_hospital = MADE_UP_DAY + pl.col("hospitaladmittime24@") - _ms("hospitaladmitoffset")
@@ -103,7 +125,7 @@ def _ms(minutes: str) -> pl.Expr:
 
 def _vitals(collect: Collector, table: Table, mapped: pl.DataFrame, origin: pl.DataFrame) -> None:
     """A table with one column for each signal."""
-    for path, rows in table.batches():
+    for path, rows in collect.every_row(table, "observations"):
         found = (
             rows.select("row", STAY, "observationoffset", *mapped["item"])
             .unpivot(on=list(mapped["item"]), index=["row", STAY, "observationoffset"], variable_name="item")

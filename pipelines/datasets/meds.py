@@ -2,7 +2,8 @@
 
 Read: ``subject_id``, ``time``, ``code``, ``numeric_value``, and where the data set has them ``text_value``, ``unit`` and
 an id of the ICU stay. Codes are those of the MIMIC-IV extraction (``LAB//50912//mg/dL``) or LOINC (``LOINC//2160-0``,
-``LOINC/2160-0``). Stays are ICU_ADMISSION and ICU_DISCHARGE; without any, nobody's stays are known and every row is
+``LOINC/2160-0``). A drug is known by its name (``MEDICATION//START//Gablofen``, with ``route`` where the data set has it)
+or by its code (``RxNorm/1047437``, ``NDC/25021067967``). Stays are ICU_ADMISSION and ICU_DISCHARGE; without any, nobody's stays are known and every row is
 read. MEDS has one time for an event: a laboratory result is known after the usual time of its test (``meds.yaml``).
 Times are taken as UTC.
 """
@@ -27,7 +28,7 @@ NAME = "meds"
 DERIVE = with_gcs_total
 EVENTS = Columns(
     {"subject_id": TEXT, "time": TIME, "code": TEXT, "numeric_value": NUMBER},
-    {"text_value": TEXT, "unit": TEXT, "icustay_id": TEXT, "stay_id": TEXT},
+    {"text_value": TEXT, "unit": TEXT, "route": TEXT, "icustay_id": TEXT, "stay_id": TEXT},
 )
 PREFIXES = ("LAB", "SUBJECT_FLUID_OUTPUT", "LOINC")
 OF_STAYS = ("ICU_ADMISSION", "ICU_DISCHARGE", "MEDS_BIRTH", "GENDER")
@@ -45,7 +46,7 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
     items = item_map("meds")
     mapped = pl.concat([items.frame(prefix).with_columns(prefix=pl.lit(prefix)) for prefix in PREFIXES])
     keys = mapped.with_columns(item=pl.format("{}//{}", "prefix", "item")).drop("prefix")
-    for path, rows in table.batches():
+    for path, rows in collect.every_row(table, "observations"):
         parts = pl.col("code").str.replace("^LOINC/([^/])", "LOINC//$1").str.splitn("//", 3)
         split = rows.with_columns(
             prefix=parts.struct.field("field_0"),
@@ -53,10 +54,7 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
             item=pl.format("{}//{}", parts.struct.field("field_0"), parts.struct.field("field_1")),
             written=parts.struct.field("field_2").replace({"UNK": None, "": None}),
         )
-        drugs = rows.filter(pl.col("code").str.starts_with("MEDICATION//")).with_columns(
-            drug=pl.col("code").str.replace_all("//", " "), route=pl.lit(None, pl.String)
-        )
-        for row in drugs.filter(baclofen_orders(drugs, ["drug"], "route") == "intrathecal").iter_rows(named=True):
+        for row in _pumps(rows).iter_rows(named=True):
             collect.pump(path, row["row"], row["subject_id"], row["time"])
         ours = split.filter(pl.col("item").is_in(keys["item"].implode()))
         collect.count("other_item", len(rows) - len(ours))
@@ -65,6 +63,14 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
             collect.saw(str(prefix[0]), Counter(dict(seen.iter_rows())))
         if len(ours):
             collect.observe(path, joined(_observations(ours), keys, "item"))
+
+
+def _pumps(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of baclofen for a pump."""
+    drug = pl.when(pl.col("code").str.starts_with("MEDICATION//")).then(pl.col("code").str.replace_all("//", " "))
+    coded = {name: pl.col("code").str.extract(rf"(?i)^{name}//?([^/].*)$") for name in ("rxnorm", "ndc")}
+    drugs = rows.with_columns(drug=drug, **coded).filter(~pl.all_horizontal(pl.col("drug", *coded).is_null()))
+    return drugs.filter(baclofen_orders(drugs, ["drug"], "route", "ndc", "rxnorm") == "intrathecal")
 
 
 def _observations(rows: pl.DataFrame) -> pl.DataFrame:

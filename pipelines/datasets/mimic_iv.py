@@ -1,8 +1,8 @@
 """MIMIC-IV 2.2 or later: its folder, with hosp/ and icu/ in it, as CSV, CSV.gz or Parquet.
 
 Read: icu/icustays, hosp/patients; icu/chartevents, hosp/labevents, icu/outputevents for observations;
-icu/inputevents, icu/procedureevents, hosp/emar, hosp/prescriptions for context, and for the pump where intrathecal
-baclofen was ordered. Each of the latter two groups may be left out, table by table; what is missing is remarked.
+icu/inputevents, icu/procedureevents, hosp/emar, hosp/prescriptions for context, and the latter two for the pump where
+intrathecal baclofen was given or ordered. Each of the latter two groups may be left out, table by table; what is missing is remarked.
 Times are those of the data set, shifted into 2100 to 2200 and taken as UTC. ``storetime`` is when the record had a row.
 A result belongs to the stay in which it was drawn, or the day before. Ages over 89 are 91 in the data.
 """
@@ -68,7 +68,7 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
 
 
 def _admit(collect: Collector, icustays: Table, patients: Table) -> None:
-    known = icustays.whole().join(patients.whole().unique("subject_id"), on="subject_id", how="left")
+    known = collect.whole(icustays).join(collect.whole(patients).unique("subject_id"), on="subject_id", how="left")
     year = pl.from_epoch("intime", time_unit="ms").dt.year()
     collect.admit(
         file_of(icustays),
@@ -98,9 +98,15 @@ def _ran(collect: Collector, table: Table, items: ItemMap) -> None:
 
 
 def _emar(collect: Collector, table: Table) -> None:
-    """Doses that were administered; what runs is in inputevents, with its start and its stop."""
-    for path, rows in table.batches():
+    """Doses that were administered; what runs is in inputevents, with its start and its stop.
+
+    A dose of a product for pumps, by its name, says that there is one: the route of a dose stands in emar_detail.
+    """
+    for path, rows in collect.every_row(table, "context"):
         doses = rows.filter(pl.col("event_txt").str.contains(ADMINISTERED).fill_null(False))
+        for row in doses.filter(baclofen_orders(doses, ["medication"]) == "intrathecal").iter_rows(named=True):
+            known = max((at for at in (row["charttime"], row["storetime"]) if at is not None), default=None)
+            collect.pump(path, row["row"], row["subject_id"], row["charttime"], known=known)
         known = {name: drug_kinds([name]) for name in doses["medication"].unique() if name}
         for kind in sorted({one.name for found in known.values() for one in found if not one.runs}):
             names = [name for name, found in known.items() if kind in (one.name for one in found)]
@@ -116,7 +122,7 @@ def _emar(collect: Collector, table: Table) -> None:
 def _prescriptions(collect: Collector, table: Table) -> None:
     """Oral baclofen runs while it is prescribed; baclofen for a pump says that there is one."""
     parts = []
-    for path, rows in table.batches():
+    for path, rows in collect.every_row(table, "context"):
         told = rows.with_columns(told=baclofen_orders(rows, ["drug"], "route", "ndc"))
         for row in told.filter(pl.col("told") == "intrathecal").iter_rows(named=True):
             collect.pump(path, row["row"], row["subject_id"], row["starttime"])

@@ -1,7 +1,8 @@
 """OMOP Common Data Model 5.3 and 5.4: a folder of its tables as CSV, CSV.gz or Parquet.
 
 Read: person, visit_detail, visit_occurrence; measurement and observation; drug_exposure, device_exposure and, with the
-concept table, procedure_occurrence for the pump, and drug_exposure for oral baclofen. Of measurement and observation one
+concept table, procedure_occurrence for the pump, and drug_exposure for oral baclofen. The concept table also says which
+concepts of drugs are baclofen for a pump. Of measurement and observation one
 must be there; the others may be left out, and what is missing is remarked. A stay is a visit_detail of intensive care; where there is none, a visit_occurrence. A
 result needs its time of day (``measurement_datetime``): a date alone is counted and left out. The CDM keeps no time at
 which a result was filed: laboratory results are known after the usual time of their test (``omop.yaml``). A result with
@@ -26,7 +27,7 @@ from pipelines.collecting.scans import Folder, Table
 from pipelines.collecting.treatments import running
 from pipelines.dataset import InputRefused
 from pipelines.tables import NUMBER, TEXT, TIME, Columns
-from pipelines.terms import pump_codes, pump_events
+from pipelines.terms import pump_codes, pump_events, pump_products
 from pipelines.yaml_files import read_yaml
 
 NAME = "omop"
@@ -69,14 +70,15 @@ def load(inputs: Sequence[Path], collect: Collector) -> None:
     for name, table in results.items():
         if table is not None:
             _observe(collect, table, items.frame(name))
+    concepts = folder.table("concept", CONCEPT, required=False)
     if drugs is not None:
-        _drugs(collect, drugs)
+        _drugs(collect, drugs, _rxnorm(concepts))
     if devices is not None:
-        for path, rows in devices.batches():
+        for path, rows in collect.every_row(devices, "pumps"):
             for row in rows.filter(pump_devices(rows["device_source_value"])).iter_rows(named=True):
                 collect.pump(path, row["row"], row["person_id"], row["device_exposure_start_datetime"])
     if procedures is not None:
-        _procedures(collect, procedures, folder.table("concept", CONCEPT, required=False))
+        _procedures(collect, procedures, concepts)
 
 
 def _results(name: str) -> Columns:
@@ -98,7 +100,7 @@ def _admit(collect: Collector, visits: dict[str, Table | None], person: Table | 
     for name, table in visits.items():
         if table is None:
             continue
-        known = table.whole()
+        known = collect.whole(table)
         if name == "visit_detail":
             known = known.filter(pl.col("visit_detail_concept_id") == _vocabulary()["intensive_care"])
         else:
@@ -109,7 +111,7 @@ def _admit(collect: Collector, visits: dict[str, Table | None], person: Table | 
             schema={"person_id": pl.String, "gender_concept_id": pl.String, "year_of_birth": pl.Float64}
         )
         if person is not None:
-            people = person.whole().select(*people.columns).unique("person_id")
+            people = collect.whole(person).select(*people.columns).unique("person_id")
         known = known.join(people, on="person_id", how="left", maintain_order="left")
         start = f"{PREFIX[name]}_start_datetime"
         collect.admit(
@@ -150,17 +152,28 @@ def _observe(collect: Collector, table: Table, mapped: pl.DataFrame) -> None:
         collect.observe(path, joined(found, mapped, "item"))
 
 
-def _drugs(collect: Collector, table: Table) -> None:
+def _rxnorm(concepts: Table | None) -> dict[str, str]:
+    """The concepts of our drugs with an RxNorm code, where the export says which they are: concept id -> code."""
+    if concepts is None:
+        return {}
+    batches = concepts.batches(("concept_code", pump_products()))
+    found = pl.concat([rows for _, rows in batches] or [pl.DataFrame(schema=dict.fromkeys(CONCEPT.required, pl.String))], how="diagonal")  # fmt: skip
+    ours = found.filter((pl.col("vocabulary_id") == "RxNorm") & pl.col("concept_id").is_not_null())
+    return dict(ours.select("concept_id", "concept_code").iter_rows())
+
+
+def _drugs(collect: Collector, table: Table, rxnorm: dict[str, str]) -> None:
     """Oral baclofen runs while it is taken; baclofen for a pump says that there is one."""
     known = _vocabulary()
     parts = []
     # The standard concept and route have no words of their own in the table: they are given theirs.
     drug = pl.when(pl.col("drug_concept_id") == known["baclofen"]).then(pl.lit("baclofen"))
     into_pump = pl.when(pl.col("route_concept_id") == known["intrathecal_route"]).then(pl.lit("intrathecal"))
-    for path, rows in table.batches():
-        named = rows.with_columns(drug=drug, way=pl.coalesce(into_pump, "route_source_value"))
+    for path, rows in collect.every_row(table, "context"):
         source = "drug_source_value"
-        told = named.with_columns(told=baclofen_orders(named, ["drug", source], "way", source, source))
+        coded = pl.col("drug_concept_id").replace_strict(rxnorm, default=None, return_dtype=pl.String)
+        named = rows.with_columns(drug=drug, way=pl.coalesce(into_pump, "route_source_value"), code=pl.coalesce(coded, source))  # fmt: skip
+        told = named.with_columns(told=baclofen_orders(named, ["drug", source], "way", source, "code"))
         for row in told.filter(pl.col("told") == "intrathecal").iter_rows(named=True):
             collect.pump(path, row["row"], row["person_id"], row["drug_exposure_start_datetime"])
         parts.append(
@@ -189,7 +202,7 @@ def _procedures(collect: Collector, table: Table, concepts: Table | None) -> Non
             events = pump_events(VOCABULARIES.get(row["vocabulary_id"] or "", ""), row["concept_code"])
             if events and row["concept_id"]:
                 said[row["concept_id"]] = events
-    for path, rows in table.batches():
+    for path, rows in collect.every_row(table, "pumps"):
         columns = [name for name in ("procedure_concept_id", "procedure_source_concept_id") if name in rows.columns]
         for row in rows.filter(pl.any_horizontal(pl.col(columns).is_in(list(said)))).iter_rows(named=True):
             told = next(said[row[name]] for name in columns if row[name] in said)

@@ -83,6 +83,16 @@ def baclofen_route(
     )
 
 
+def spelt_out(route: str) -> str:
+    """A route that is written as a code and nothing else, in words; any other text as it is.
+
+    >>> spelt_out("IT"), spelt_out("po"), spelt_out("by IT")
+    ('intrathecal', 'po', 'by IT')
+    """
+    known: dict[str, str] = _baclofen()["route_codes_written_alone"]
+    return known.get(route.strip().upper(), route)
+
+
 def is_trial(ndc: Iterable[str]) -> bool:
     """Whether it is the screening ampoule, which is given before there is a pump."""
     return any(_product(code) in _baclofen()["intrathecal"]["trial_ndc"] for code in ndc)
@@ -110,6 +120,11 @@ def pump_events(system: str, code: str) -> tuple[PumpKind, ...]:
 def pump_codes() -> frozenset[str]:
     """The codes of ``pump_events``, of every system."""
     return frozenset(one["code"] for one in _baclofen()["procedures"])
+
+
+def pump_products() -> frozenset[str]:
+    """The RxNorm codes of baclofen for a pump."""
+    return frozenset(_baclofen()["intrathecal"]["rxnorm"])
 
 
 def treatment(system: str, code: str) -> ContextKind | None:

@@ -13,12 +13,13 @@ from detector.events import Context, ContextChange, ContextKind, Pump
 from pipelines.formats.fhir import resources
 from pipelines.formats.fhir.resources import CodeableConcept, Medication, Quantity
 from pipelines.formats.fhir.scope import Scope, names
-from pipelines.terms import baclofen_route, drug_kinds, is_baclofen, is_trial
+from pipelines.terms import baclofen_route, drug_kinds, is_baclofen, is_trial, spelt_out
 
 RXNORM: Final = ("http://www.nlm.nih.gov/research/umls/rxnorm", "urn:oid:2.16.840.1.113883.6.88")
 NDC: Final = ("http://hl7.org/fhir/sid/ndc", "urn:oid:2.16.840.1.113883.6.69")
 ATC: Final = ("http://www.whocc.no/atc", "http://fhir.de/CodeSystem/bfarm/atc", "http://fhir.de/CodeSystem/dimdi/atc")
 SNOMED: Final = ("http://snomed.info/sct", "urn:oid:2.16.840.1.113883.6.96")
+HL7_ROUTES: Final = ("http://terminology.hl7.org/CodeSystem/v2-0162", "urn:oid:2.16.840.1.113883.12.162")
 MILLIGRAMS: Final = {"mg": 1.0, "g": 1_000.0, "ug": 0.001, "mcg": 0.001}
 GIVEN: Final = ("in-progress", "completed", "stopped")
 
@@ -64,7 +65,8 @@ def read(scope: Scope, one: resources.MedicationAdministration) -> None:
         return
     dosage = one.dosage
     route = dosage.route if dosage is not None else None
-    words = [*said, *names(route), *([dosage.text] if dosage is not None and dosage.text else [])]
+    ways = [spelt_out(one) for one in (*names(route), *_codes(route, HL7_ROUTES))]
+    words = [*said, *ways, *([dosage.text] if dosage is not None and dosage.text else [])]
     told = baclofen_route(words, route_codes=_codes(route, SNOMED), rxnorm=rxnorm, ndc=ndc).told
     if is_trial(ndc):
         raise InputError("unread_code", "medication: a screening dose says nothing about a pump")

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from detector.events import Encounter
+from detector.events import Encounter, Pump
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets import open_dataset
 from pipelines.formats.times import parse_time
@@ -38,6 +38,11 @@ TABLES = {
         "21,20,25,Glasgow coma score,GCS Total,14\n"
     ),
     "intakeOutput": "patientunitstayid,intakeoutputoffset,celllabel,cellvaluenumeric\n11,60,Urine,40\n",
+    "medication": (
+        "medicationid,patientunitstayid,drugorderoffset,drugstartoffset,drugordercancelled,drugname,routeadmin\n"
+        "1,11,30,20,No,BACLOFEN 2000 MCG/ML,IT\n2,11,1,2,No,BACLOFEN 10 MG TAB,PO\n3,11,1,2,Yes,GABLOFEN,\n"
+        "4,99,1,2,No,GABLOFEN,\n5,12,,40,No,baclofen,Intrathecal\n6,12,1,,No,baclofen,IT\n7,12,1,2,No,heparin,IV\n"
+    ),
 }
 UNIT = parse_time("2150-01-03T13:14:00Z")
 MINUTE = 60_000
@@ -77,6 +82,18 @@ def test_a_hospital_stay_begins_on_the_made_up_day_and_its_unit_stays_follow_at_
     )  # fmt: skip
 
 
+def test_an_order_for_a_pump_is_known_once_it_was_written_and_had_begun(folder: Callable[..., Path]) -> None:
+    dataset = read(folder())
+
+    second = UNIT + 742 * MINUTE
+    assert [("1", UNIT + 20 * MINUTE, UNIT + 30 * MINUTE), ("1", second + 40 * MINUTE, second + 40 * MINUTE)] == [
+        (e.patient_id, e.at, e.available_at) for _, e in dataset.others if isinstance(e, Pump)
+    ]
+    assert {"cancelled": 1, "outside_stay": 1, "bad_time": 1} == {
+        reason: count for (topic, reason), count in dataset.rejected.items() if topic == "pumps"
+    }
+
+
 def test_columns_of_vital_signs_become_results_with_the_documented_unit(folder: Callable[..., Path]) -> None:
     dataset = read(folder())
 
@@ -97,7 +114,9 @@ def test_a_result_is_known_when_it_was_last_revised_but_not_before_it_was_drawn(
 
 
 def test_what_is_left_out_is_counted(folder: Callable[..., Path]) -> None:
-    assert {("observations", "outside_stay"): 4, ("observations", "other_item"): 2} == dict(read(folder()).rejected)
+    dataset = read(folder(medication=None))
+
+    assert {("observations", "outside_stay"): 4, ("observations", "other_item"): 2} == dict(dataset.rejected)
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))

@@ -112,6 +112,32 @@ def test_a_drug_made_for_pumps_says_that_there_is_one(folder: Callable[..., Path
     assert [("implanted", "1")] == [(e.event, e.patient_id) for _, e in read(folder()).others if isinstance(e, Pump)]
 
 
+@pytest.mark.parametrize(
+    ("code", "route", "known"),
+    [
+        ("MEDICATION//START//Baclofen", "IT", True),
+        ("MEDICATION//START//Baclofen", "PO/NG", False),
+        ("MEDICATION//START//Baclofen", None, False),
+        ("RxNorm/1047437", None, True),
+        ("RXNORM//1047437", None, True),
+        ("NDC/25021067967", None, True),
+        ("NDC//70511012101", "IT", False),  # a screening test
+        ("RxNorm/11124", "IT", False),
+        ("LAB//1047437//IT", "IT", False),
+    ],
+)
+def test_a_drug_for_a_pump_is_known_by_its_route_or_by_a_code_of_its_products(
+    folder: Callable[..., Path], code: str, route: str | None, known: bool
+) -> None:
+    path = folder(
+        events=[*(one for one in EVENTS if "Gablofen" not in one[2]), (1, "2150-03-01T10:00:00", code, None, None)]
+    )
+    for part in (path / "data" / "train").glob("*.parquet"):
+        pl.read_parquet(part).with_columns(route=pl.lit(route, pl.String)).write_parquet(part)
+
+    assert known == any(isinstance(e, Pump) for _, e in read(path).others)
+
+
 @pytest.mark.parametrize("column", ["subject_id", "time", "code", "numeric_value"])
 def test_a_renamed_column_refuses_the_set_by_file_and_column(folder: Callable[..., Path], column: str) -> None:
     with pytest.raises(InputRefused, match=rf"0\.parquet: no column '{column}'; .*mean '{column}x'"):

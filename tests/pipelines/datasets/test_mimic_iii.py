@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from detector.events import Encounter
+from detector.clock import rfc3339
+from detector.events import Encounter, Pump
 from pipelines.dataset import Dataset, declare_pumps
 from pipelines.datasets import open_dataset
 from pipelines.replay import replay
@@ -67,6 +68,32 @@ def test_charted_values_are_known_when_they_were_stored_and_results_after_the_us
     assert charted(canonical) == charted(raw)
     labs = raw.observations.filter(pl.col("source") == "Creatinine", pl.col("unit") == "mg/dL")
     assert labs.filter(pl.col("available_at") - pl.col("effective_at") == 67 * 60_000).height > 1_000
+
+
+ORDERS = (
+    "row_id,subject_id,hadm_id,icustay_id,startdate,enddate,drug_type,drug,drug_name_poe,drug_name_generic,ndc,route\n"
+    "1,10006,1,,2164-10-20 00:00:00,2164-10-25 00:00:00,MAIN,Baclofen,,,,PO\n"
+    "2,10006,1,,2164-10-23 00:00:00,2164-10-25 00:00:00,MAIN,Baclofen,Baclofen,,,IT\n"
+    "3,10006,1,,2164-10-23 09:30:00,2164-10-25 00:00:00,MAIN,*nf* drug,Gablofen,,,\n"
+    "4,10006,1,,,,MAIN,Baclofen,,,,IT\n"
+    "5,1,1,,2164-10-23 00:00:00,,MAIN,Baclofen,,,66794015702,\n"
+)
+
+
+def test_an_order_for_a_pump_is_known_at_the_end_of_its_day_because_its_hour_is_not_kept(
+    shared: Path, tmp_path: Path
+) -> None:
+    for table in (shared / "data" / "raw" / "mimic-iii-demo-1.4").iterdir():
+        (tmp_path / table.name).symlink_to(table)
+    (tmp_path / "PRESCRIPTIONS.csv").write_text(ORDERS)
+
+    dataset = read(tmp_path)
+
+    assert [
+        ("10006", "implanted", "2164-10-23T09:30:00.000Z", "2164-10-23T09:30:00.000Z"),
+        ("10006", "implanted", "2164-10-23T00:00:00.000Z", "2164-10-24T00:00:00.000Z"),
+    ] == [(e.patient_id, e.event, rfc3339(e.at), rfc3339(e.available_at)) for _, e in dataset.others if isinstance(e, Pump)]  # fmt: skip
+    assert (1, 1) == (dataset.rejected["pumps", "bad_time"], dataset.rejected["pumps", "outside_stay"])
 
 
 def alerts(dataset: Dataset, patients: set[str]) -> list[Any]:

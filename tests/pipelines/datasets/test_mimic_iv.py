@@ -173,6 +173,31 @@ def test_an_order_of_intrathecal_baclofen_says_that_there_is_a_pump_unless_the_c
     assert 1 == none.rejected["pumps", "overridden"]
 
 
+def test_a_dose_of_a_product_for_pumps_says_that_there_is_one_once_it_was_stored(folder: Callable[..., Path]) -> None:
+    doses = [
+        "1,2150-03-01 12:00:00,Gablofen,Administered,2150-03-01 12:02:00",
+        "1,2150-03-01 13:00:00,Gablofen,Not Given,2150-03-01 13:02:00",
+        "1,2150-03-01 14:00:00,Baclofen,Administered,2150-03-01 14:02:00",
+    ]
+    path = folder(**{"hosp/emar": [*TABLES["hosp/emar"][:1], *doses], "hosp/prescriptions": None})
+
+    assert [("implanted", at("2150-03-01T12:00:00"), at("2150-03-01T12:02:00"))] == [
+        (e.event, e.at, e.available_at) for _, e in read(path).others if isinstance(e, Pump)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "topic"),
+    [("icu/icustays", "encounters"), ("icu/chartevents", "observations"), ("hosp/emar", "context"), ("hosp/prescriptions", "context")],
+)  # fmt: skip
+def test_a_row_that_cannot_be_split_into_cells_is_counted_whatever_its_table(
+    folder: Callable[..., Path], table: str, topic: str
+) -> None:
+    whole = read(folder()).rejected[topic, "too_few_fields"]
+
+    assert (0, 1) == (whole, read(folder(**{table: [*TABLES[table], "1,2"]})).rejected[topic, "too_few_fields"])
+
+
 def test_parquet_and_csv_give_the_same_events(folder: Callable[..., Path]) -> None:
     path = folder()
     text = list(read(path).in_order())

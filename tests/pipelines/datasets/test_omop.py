@@ -127,6 +127,22 @@ def test_procedures_of_a_pump_are_known_by_the_concept_table_of_the_export(
     assert 2 == dataset.rejected["pumps", "bad_time"]  # both events of the row that has a day only
 
 
+@pytest.mark.parametrize(("vocabulary", "pumps"), [("RxNorm", ["2150-03-01T12:00:00.000Z"]), ("LOCAL", [])])
+def test_a_concept_of_a_drug_is_one_for_a_pump_by_the_rxnorm_code_of_the_export(
+    folder: Callable[..., Path], vocabulary: str, pumps: list[str]
+) -> None:
+    header = TABLES["drug_exposure"].splitlines()[0]
+    dataset = read(
+        folder(
+            device_exposure=None,
+            drug_exposure=f"{header}\n1,1,910001,2150-03-01 12:00:00,,00001,,0\n2,1,910002,2150-03-01 12:00:00,,00002,,0\n",
+            concept=f"concept_id,vocabulary_id,concept_code\n910001,{vocabulary},1047437\n910002,RxNorm,11124\n",
+        )
+    )
+
+    assert pumps == [rfc3339(e.at) for _, e in dataset.others if isinstance(e, Pump)]
+
+
 def test_without_the_concept_table_no_procedure_is_guessed_from_its_source_value(folder: Callable[..., Path]) -> None:
     dataset = read(folder(**(PROCEDURES | {"concept": None, "device_exposure": None, "drug_exposure": None})))
 

@@ -249,6 +249,25 @@ def test_intrathecal_baclofen_says_that_a_pump_is_there() -> None:
         assert ("implanted", AT_MS, TOLD_MS) == (event.event, event.at, event.available_at)
 
 
+@pytest.mark.parametrize(
+    ("route", "event"),
+    [
+        (concept("IT", "http://terminology.hl7.org/CodeSystem/v2-0162"), "implanted"),
+        (concept("PO", "http://terminology.hl7.org/CodeSystem/v2-0162"), "given"),
+        ({"text": "IT"}, "implanted"),
+        ({"text": "by SynchroMed pump"}, "implanted"),
+        (concept("IT", "urn:oid:1.2.3"), None),  # what a site's own code means is not known
+        ({"text": "given by IT staff"}, None),
+        ({"text": "via feeding pump"}, None),
+    ],
+)
+def test_a_route_is_known_by_its_word_or_by_the_code_of_hl7(route: dict, event: str | None) -> None:
+    decoded = said(given("Baclofen", dosage={"route": route}))
+
+    assert ([event] if event else []) == [one.event for one in decoded.events]
+    assert ([] if event else ["unknown_route"]) == [part.reason for part in decoded.unread]
+
+
 def test_baclofen_by_an_unknown_route_is_refused_and_the_screening_ampoule_says_nothing() -> None:
     assert [("unknown_route", True)] == why(given("Baclofen 10 mg"))
     ampoule = {"coding": [{"system": NDC, "code": "70511-0121-01", "display": "baclofen intrathecal 50 ug/mL"}]}

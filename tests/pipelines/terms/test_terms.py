@@ -40,7 +40,9 @@ def test_baclofen_has_two_routes_and_neither_is_guessed() -> None:
     assert "intrathecal" == baclofen_route(["baclofen intrathecal 2000 mcg/mL"]).told
     assert "oral" == baclofen_route(["baclofen"], route_codes=["26643006"]).told
     assert "intrathecal" == baclofen_route(["baclofen"], rxnorm=["1047437"]).told
+    assert "intrathecal" == baclofen_route(["baclofen", "SynchroMed II"]).told
     assert baclofen_route(["baclofen"]).told is None
+    assert baclofen_route(["baclofen via feeding pump"]).told is None
     assert baclofen_route(["baclofen intrathecal, then by mouth"]).told is None
 
 
