@@ -88,6 +88,10 @@ def clean(
     if not signal.plausible.low <= converted <= signal.plausible.high:
         return Refused("implausible", signal.name)
     high = observation.reference_high
+    if high is not None and high <= 0:
+        high = (
+            None  # "0-0" is how laboratories write that there is no range: a multiple of it would be true of any value
+        )
     meta = Meta(
         named.site, observation.flags, None if high is None else signal.round(high * scale + unit.offset),
         observation.source, RANKS[observation.status],

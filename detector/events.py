@@ -62,7 +62,7 @@ class Observation(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="ob
     """One vital sign or laboratory result, in the code and unit it came in.
 
     ``value`` None = there is only text. ``site`` is the temperature site, when the code does not carry it.
-    ``reference_high`` is the reporting laboratory's own upper limit, in the unit of the value.
+    ``reference_high`` is the reporting laboratory's own upper limit, in the unit of the value; 0 or less is none.
     """
 
     patient_id: str

@@ -29,7 +29,7 @@ def _route(row: dict[str, str | None], names: Sequence[str], route: str | None, 
     texts = [text for name in names if (text := row[name])]
     codes = [code for column in (ndc,) if column and (code := row[column])]
     concepts = [code for column in (rxnorm,) if column and (code := row[column])]
-    if not is_baclofen(texts, concepts, codes) or is_trial(codes):
+    if not is_baclofen(texts, concepts, codes) or is_trial(codes, texts):
         return None
     way = row[route] if route else None
     words = [*texts, spelt_out(way)] if way else texts

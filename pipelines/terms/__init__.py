@@ -93,9 +93,15 @@ def spelt_out(route: str) -> str:
     return known.get(route.strip().upper(), route)
 
 
-def is_trial(ndc: Iterable[str]) -> bool:
-    """Whether it is the screening ampoule, which is given before there is a pump."""
-    return any(_product(code) in _baclofen()["intrathecal"]["trial_ndc"] for code in ndc)
+def is_trial(ndc: Iterable[str], names: Iterable[str] = ()) -> bool:
+    """Whether it is the screening ampoule, which is given before there is a pump: by its code, or by its strength.
+
+    >>> is_trial([], ["Gablofen 50 mcg/mL"]), is_trial([], ["Gablofen 500 mcg/mL"])
+    (True, False)
+    """
+    known = _baclofen()["intrathecal"]
+    strength = re.compile(rf"(?<![\d.,])(?:{known['trial_strength']})", re.IGNORECASE)
+    return any(_product(code) in known["trial_ndc"] for code in ndc) or any(strength.search(text) for text in names)
 
 
 def is_pump_device(names: Iterable[str]) -> bool:

@@ -10,6 +10,7 @@ from detector.clock import DAY, HOUR
 from detector.courses import PATIENT, ZERO
 from detector.engine import Ward, run
 from detector.events import Encounter, Observation
+from detector.examples import run_examples
 from detector.ledger import Ledger
 from detector.plan import Plan
 from pipelines.plan_files import plan_from_files
@@ -132,6 +133,17 @@ def test_the_laboratorys_own_limit_is_converted_like_the_value(plan: Plan) -> No
     )
 
     assert (234.0, ("hemolyzed",), "lab") == (reading.meta.reference_high, reading.meta.flags, reading.meta.source)
+
+
+@pytest.mark.parametrize("high", [0.0, -1.0])
+def test_a_limit_that_is_not_above_nought_is_how_a_laboratory_writes_that_it_has_none(plan: Plan, high: float) -> None:
+    _, reading = cleaned(plan, observation("ast", 22, "U/L", reference_high=high))
+
+    assert reading.meta.reference_high is None
+    course = ["0:00 ck 1500", f"0:00 ast 22 uln={high:g}", "0:00 temp 40.3"]
+    for rule in ("R-12", "C-14"):  # ten times nought is true of any value
+        expected = {"name": "no range", "given": course, "expect": {"0:00": False}}
+        assert [] == [line for line in run_examples(plan, rule, [expected]) if "is true" in line]
 
 
 def test_a_reading_charted_ahead_counts_from_when_it_was_available(plan: Plan) -> None:

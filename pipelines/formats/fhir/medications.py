@@ -68,7 +68,7 @@ def read(scope: Scope, one: resources.MedicationAdministration) -> None:
     ways = [spelt_out(one) for one in (*names(route), *_codes(route, HL7_ROUTES))]
     words = [*said, *ways, *([dosage.text] if dosage is not None and dosage.text else [])]
     told = baclofen_route(words, route_codes=_codes(route, SNOMED), rxnorm=rxnorm, ndc=ndc).told
-    if is_trial(ndc):
+    if is_trial(ndc, words):
         raise InputError("unread_code", "medication: a screening dose says nothing about a pump")
     if told is None:
         raise InputError("unknown_route", "dosage.route: expected an oral or intrathecal route")
@@ -89,10 +89,7 @@ def _when(scope: Scope, one: resources.MedicationAdministration) -> tuple[int | 
     end = period.end if period is not None else None
     if not (start or end):
         raise InputError("no_time", "effective: expected when it was given")
-    return (
-        scope.instant("effective", start) if start else None,
-        scope.instant("effective", end) if end else None,
-    )
+    return scope.period("effective", start, end)
 
 
 def _codes(concept: CodeableConcept | None, systems: tuple[str, ...]) -> tuple[str, ...]:

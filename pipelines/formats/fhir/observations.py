@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any, Final, get_args
 
 import msgspec
+from msgspec import structs
 
 from detector.errors import InputError
 from detector.events import Observation, Status
@@ -25,6 +26,7 @@ UCUM: Final = "http://unitsofmeasure.org"
 NORMAL: Final = "normal"
 STATUSES: Final = frozenset(get_args(Status))
 WITHDRAWN: Final = ("cancelled", "entered-in-error")
+CORRECTED: Final = ("corrected", "amended")
 
 PANELS: Final[dict[str, tuple[str, ...]]] = {
     # LOINC: blood pressure panel with all children optional; blood pressure systolic and diastolic
@@ -56,9 +58,14 @@ class Observations:
             raise InputError("other_subject", "focus: the result is not the patient's own")
         if one.status not in STATUSES:
             raise InputError("bad_value", "status: expected a status of an Observation with a known meaning")
-        effective_at = _effective(scope, one, report)
         told_at = scope.told_at("issued", one.issued or (report.issued if report is not None else None))
         own_id = one.id or next((each.value for each in one.identifier if each.value), None)
+        try:
+            effective_at = _effective(scope, one, report)
+        except InputError:
+            if one.status not in WITHDRAWN or own_id is None or told_at is None:
+                raise
+            effective_at = told_at  # it is known by its id: when it was measured does not matter any more
         said: dict[str, Any] = {
             "patient_id": patient_id,
             "stay_id": scope.stay_id(one.encounter or (report.encounter if report is not None else None)),
@@ -75,6 +82,7 @@ class Observations:
         if _says_something(one):
             scope.events.append(self._event(one, own_id, said))
         seen: Counter[str] = Counter()
+        refused = len(scope.unread)
         for number, raw in enumerate(one.component):
             try:
                 component = COMPONENT.decode(raw)
@@ -89,19 +97,28 @@ class Observations:
                 scope.refuse(InputError(reason, path), f".component[{number}]{path[1:]}")
             except InputError as error:
                 scope.refuse(error, f".component[{number}]")
+        if own_id and one.status in CORRECTED and refused == len(scope.unread):
+            gone = said | {"status": "cancelled"}  # a corrected panel is whole: what it no longer says does not hold
+            for member in (code for code in _members(one.code) if code not in seen):
+                scope.events.append(Observation(code=member, observation_id=f"{own_id}#{member}", **gone))
 
     def _whole(self, scope: Scope, one: resources.Observation, own_id: str | None, said: dict[str, Any]) -> None:
         """An Observation without components."""
         if one.status in WITHDRAWN and own_id:
-            for standard, code in codings(one.code):
-                for member in PANELS.get(code or "", ()) if standard in SYSTEMS else ():
-                    scope.events.append(self._event(one, f"{own_id}#{member}", said, member))
+            for member in _members(one.code):
+                scope.events.append(self._event(one, f"{own_id}#{member}", said, member))
         if one.hasMember and not _says_something(one) and one.status not in SILENT_STATUSES:
             raise InputError("panel", "hasMember: its results are resources of their own")
         scope.events.append(self._event(one, own_id, said))
 
     def _event(self, valued: Valued, own_id: str | None, said: dict[str, Any], code: str | None = None) -> Observation:
         value, text, unit = _value(valued)
+        if (
+            valued.dataAbsentReason is not None
+            and _says_something(valued, absent=True)
+            and said["status"] not in WITHDRAWN
+        ):
+            raise InputError("bad_value", "dataAbsentReason: expected no value beside the reason why there is none")
         if value is None and not text and said["status"] not in SILENT_STATUSES:
             raise InputError("no_value", "value: expected a value or dataAbsentReason")
         return Observation(
@@ -118,6 +135,12 @@ class Observations:
         return next((one for one in spelt if one.strip().lower() in self._sites), spelt[0] if spelt else None)
 
 
+def _members(concept: CodeableConcept) -> list[str]:
+    """The components that a panel with this code usually has."""
+    told = [code for standard, code in codings(concept) if standard in SYSTEMS]
+    return [member for code in told for member in PANELS.get(code or "", ())]
+
+
 def _effective(scope: Scope, one: resources.Observation, report: DiagnosticReport | None) -> int:
     """When it was measured or drawn; of a period its end, because before that nobody could know the result."""
     text = one.effectiveDateTime or one.effectiveInstant
@@ -132,9 +155,10 @@ def _effective(scope: Scope, one: resources.Observation, report: DiagnosticRepor
     raise InputError("no_time", "effective: expected the time of the measurement")
 
 
-def _says_something(valued: Valued) -> bool:
-    value, text, _ = _value(valued)
-    return value is not None or (text is not None and valued.dataAbsentReason is None)
+def _says_something(valued: Valued, *, absent: bool = False) -> bool:
+    """Whether it has a value of its own; ``absent`` = though it says why there is none."""
+    value, text, _ = _value(valued if not absent else structs.replace(valued, dataAbsentReason=None))
+    return value is not None or (text is not None and (absent or valued.dataAbsentReason is None))
 
 
 def _value(valued: Valued) -> tuple[float | None, str | None, str | None]:

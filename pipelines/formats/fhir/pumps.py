@@ -18,6 +18,9 @@ from pipelines.formats.fhir.scope import Scope, names
 from pipelines.terms import is_pump_device, pump_events, treatment
 
 CPT: Final = "CPT"
+INTERRUPTED: Final = ("stopped", "on-hold")
+"""Statuses of a use that was halted, for good or for now (http://hl7.org/fhir/R4/valueset-device-statement-status.html)."""
+
 _SYSTEMS: Final = {"http://www.ama-assn.org/go/cpt": CPT, "urn:oid:2.16.840.1.113883.6.12": CPT} | {
     name: SNOMED for name, system in SYSTEMS.items() if system == SNOMED
 }
@@ -59,13 +62,15 @@ def read_use(scope: Scope, one: resources.DeviceUseStatement) -> None:
     if one.status == "active":
         at = _instant(scope, one.timingDateTime or (period.start if period is not None else None), told)
         _add(scope, patient_id, "implanted", at, told)
-    elif one.status in ("completed", "stopped"):
-        end = one.timingDateTime or (period.end if period is not None else None)
+        return
+    end = one.timingDateTime or (period.end if period is not None else None)
+    if one.status == "completed":
         if not end:
             raise InputError("no_time", "timing: expected the end of the use")
-        # stopped may mean that the pump is off and still there: the gate must stay open
-        _add(scope, patient_id, "explanted" if one.status == "completed" else "interrupted",
-             scope.instant("timing", end), told)  # fmt: skip
+        _add(scope, patient_id, "explanted", scope.instant("timing", end), told)
+    elif one.status in INTERRUPTED:
+        # the pump may be off and still there: the gate must stay open. Without an end it is off by the time this is told
+        _add(scope, patient_id, "interrupted", _instant(scope, end, told), told)
     else:
         raise InputError("unread_status", "status: nothing happened")
 
@@ -88,21 +93,21 @@ def read_procedure(scope: Scope, one: resources.Procedure) -> None:
     period = one.performedPeriod
     start = one.performedDateTime or (period.start if period is not None else None)
     end = one.performedDateTime or (period.end if period is not None else None)
-    if not (start or end):
+    began, ended = scope.period("performed", start, end)
+    if began is None and ended is None:
         raise InputError("no_time", "performed: expected when it was done")
     if kind is not None:
         stay_id = scope.stay_id(one.encounter)
-        running = one.performedDateTime is None and start
-        if running:
-            _add_context(scope, patient_id, stay_id, kind, "started", scope.instant("performed", start or ""))
-        if end:
-            at = scope.instant("performed", end)
-            _add_context(scope, patient_id, stay_id, kind, "stopped" if running else "noted", at)
+        running = one.performedDateTime is None and began is not None
+        if running and began is not None:
+            _add_context(scope, patient_id, stay_id, kind, "started", began)
+        if ended is not None:
+            _add_context(scope, patient_id, stay_id, kind, "stopped" if running else "noted", ended)
     if events and one.status != "completed":
         raise InputError("unread_status", "status: not done yet, or not completed")
+    done = max(at for at in (began, ended) if at is not None)
     for event in events:
-        at = scope.instant("performed", end or start or "")
-        _add(scope, patient_id, event, at, None)
+        _add(scope, patient_id, event, done, None)
 
 
 def _known(concept: CodeableConcept | None) -> list[tuple[str, str]]:

@@ -91,6 +91,17 @@ class Scope:
             self.remarks.append("doubled_hour")
         return at + int(((match[2] or ".") + "000")[1:4])
 
+    def period(self, name: str, start: str | None, end: str | None) -> tuple[int | None, int | None]:
+        """The instants of a period; None = not told.
+
+        Raises:
+            InputError: as ``instant``; ``bad_time`` for one that ends before it begins.
+        """
+        first, last = (self.instant(name, one) if one else None for one in (start, end))
+        if first is not None and last is not None and last < first:
+            raise InputError("bad_time", f"{name}: expected an end not before the start")
+        return first, last
+
     def told_at(self, name: str, text: str | None) -> int | None:
         """When the record had it: what it says itself, else the broker's stamp. None = neither.
 

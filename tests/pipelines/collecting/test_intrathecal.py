@@ -18,6 +18,7 @@ from pipelines.collecting.intrathecal import baclofen_orders, pump_devices
         ("Baclofen", None, None, None, None),
         ("Methotrexate", "IT", None, None, None),
         ("Baclofen 50 mcg/mL", "IT", "66794015102", None, None),  # a screening test
+        ("Gablofen 50 mcg/mL syringe", "IT", None, None, None),
         (None, None, None, None, None),
     ],
 )

@@ -143,6 +143,36 @@ def test_a_panel_that_was_entered_in_error_takes_its_components_back_though_it_c
     assert {"entered-in-error"} == {event.status for event in decoded.events}
 
 
+def test_what_a_corrected_panel_no_longer_says_is_taken_back() -> None:
+    systolic = {"code": concept("8480-6"), "valueQuantity": quantity(120, "mm[Hg]")}
+    panel = {**observation("85354-9", status="corrected", component=[systolic]), "valueQuantity": None}
+
+    assert [("8480-6", 120.0, "corrected"), ("8462-4", None, "cancelled"), ("8478-0", None, "cancelled")] == [
+        (event.code, event.value, event.status) for event in DECODE(raw(panel)).events
+    ]
+    for kept in ({"status": "final"}, {"id": None}, {"component": [systolic, {"code": {}}]}):
+        assert ["8480-6"] == [event.code for event in DECODE(raw(panel | kept)).events]
+
+
+@pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
+def test_what_was_withdrawn_goes_though_nobody_says_any_more_when_it_was_measured(status: str) -> None:
+    for effective in (None, "2026-03-01"):
+        (event,) = DECODE(raw(observation(status=status, effectiveDateTime=effective)), timestamp=LATER_MS).events
+
+        assert ("o1", status, LATER_MS) == (event.observation_id, event.status, event.effective_at)
+    for nameless in ({"id": None}, {"status": "corrected"}):
+        said = observation(effectiveDateTime=None, **({"status": status} | nameless))
+        assert ["no_time"] == [part.reason for part in DECODE(raw(said), timestamp=LATER_MS).unread]
+
+
+def test_a_value_beside_the_reason_why_there_is_none_is_refused() -> None:
+    absent = {"dataAbsentReason": concept("error", "http://terminology.hl7.org/CodeSystem/data-absent-reason")}
+    decoded = DECODE(raw(observation(**absent)))
+
+    assert ((), ["bad_value"]) == (decoded.events, [part.reason for part in decoded.unread])
+    assert 1 == len(DECODE(raw(observation(status="entered-in-error", **absent))).events)
+
+
 def test_a_list_of_other_results_is_counted_and_kept_out() -> None:
     members = {**observation(hasMember=[{"reference": "Observation/a"}]), "valueQuantity": None}
 

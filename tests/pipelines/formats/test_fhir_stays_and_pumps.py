@@ -120,6 +120,14 @@ def test_a_use_that_ended_is_an_explantation_and_one_that_was_stopped_an_interru
     assert [("explanted", AT_MS, LATER_MS)] == events(use(status="completed", **ended))
     assert [("interrupted", AT_MS, LATER_MS)] == events(use(status="stopped", **ended))
     assert [("date_only", True)] == why(use(status="completed", timingPeriod={"end": "2026-03-01"}))
+    assert [("no_time", True)] == why(use(status="completed"))
+
+
+@pytest.mark.parametrize("status", ["stopped", "on-hold"])
+def test_a_use_that_is_halted_without_an_end_is_interrupted_by_the_time_it_is_told(status: str) -> None:
+    assert [("interrupted", LATER_MS, LATER_MS)] == events(use(status=status))
+    assert [("interrupted", LATER_MS, LATER_MS)] == events(use(status=status, timingPeriod={"start": AT}))
+    assert [("interrupted", AT_MS, LATER_MS)] == events(use(status=status, timingPeriod={"end": AT}))
 
 
 def test_what_pump_is_meant_may_stand_in_the_device_beside_it() -> None:
@@ -272,6 +280,7 @@ def test_baclofen_by_an_unknown_route_is_refused_and_the_screening_ampoule_says_
     assert [("unknown_route", True)] == why(given("Baclofen 10 mg"))
     ampoule = {"coding": [{"system": NDC, "code": "70511-0121-01", "display": "baclofen intrathecal 50 ug/mL"}]}
     assert [("unread_code", False)] == why(given("", medicationCodeableConcept=ampoule))
+    assert [("unread_code", False)] == why(given("Gablofen 50 mcg/mL, syringe"))
 
 
 @pytest.mark.parametrize(
@@ -282,6 +291,7 @@ def test_baclofen_by_an_unknown_route_is_refused_and_the_screening_ampoule_says_
         ({"status": "entered-in-error"}, "entered_in_error", True),
         ({"effectiveDateTime": "2026-03-01"}, "date_only", True),
         ({"effectiveDateTime": None}, "no_time", True),
+        ({"effectiveDateTime": None, "effectivePeriod": {"start": LATER, "end": AT}}, "bad_time", True),
     ],
 )
 def test_a_drug_that_was_not_given_is_kept_out_with_its_reason(more: dict, reason: str, kept: bool) -> None:

@@ -53,6 +53,8 @@ def test_baclofen_is_known_by_name_and_by_the_codes_of_its_intrathecal_products(
     assert not is_baclofen(["bacitracin"], ["1"], ["1-2-3"])
     assert is_trial(["70511-121"])
     assert not is_trial(["66794-157"])
+    assert is_trial([], ["baclofen intrathecal 0.05 mg/mL"])
+    assert not is_trial([], ["baclofen 250 mcg/mL", "10.05 mg/mL"])
 
 
 @pytest.mark.parametrize(
