@@ -13,7 +13,7 @@ from detector.catalogue.signals import Catalogue
 from detector.errors import InputError
 from detector.events import Merged, Observation, PatientEvent, Position, TimeMoved
 from pipelines.deadletters import keep
-from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, code_of_topic, decoder
+from pipelines.formats import NOTHING, Decode, Decoded, Site, canonical, code_of_topic, codes_of_topic, decoder
 from pipelines.horizon import Horizon
 from pipelines.kafka_clients import LARGEST_RECORD
 from pipelines.settings import Limits, Settings
@@ -45,26 +45,27 @@ def decoders(settings: Settings, catalogue: Catalogue) -> Mapping[str | None, De
         names = dict(settings.kafka.formats.model_dump().items())
     found: dict[str | None, Decode] = {}
     for role, name in names.items():
-        own = [] if role is None else [code_of_topic(role, code) for code in settings.kafka.code_maps.of(role)]
+        topic = settings.file.codes_of if role is None else role
+        own = codes_of_topic(settings, topic)
         if name != "canonical":
             found[role] = decoder(name, Site(
                 catalogue, {*settings.code_map, *own}, ZoneInfo(settings.timezone), settings.limits.record_bytes,
-                settings.limits.json_depth, settings.hl7v2, role,
+                settings.limits.json_depth, settings.hl7v2, topic,
             ))  # fmt: skip
-        elif own and role is not None:
-            found[role] = _Mapped(role, frozenset(own), settings.limits)
+        elif own and topic is not None:
+            found[role] = _Mapped(role, topic, own, settings.limits)
     return found
 
 
 class _Mapped:
-    """Canonical records of a topic with codes of its own."""
+    """Canonical records of a topic with codes of its own; ``role`` None = of a file, which may have events of every topic."""
 
-    def __init__(self, topic: str, own: frozenset[str], limits: Limits) -> None:
-        self._topic, self._own, self._limits = topic, own, limits
+    def __init__(self, role: str | None, topic: str, own: frozenset[str], limits: Limits) -> None:
+        self._role, self._topic, self._own, self._limits = role, topic, own, limits
 
     def __call__(self, raw: bytes | None, *, timestamp: int | None = None, position: Position | None = None) -> Decoded:
         event = canonical.decode(
-            raw, topic=self._topic, timestamp=timestamp, position=position, record_bytes=self._limits.record_bytes,
+            raw, topic=self._role, timestamp=timestamp, position=position, record_bytes=self._limits.record_bytes,
             json_depth=self._limits.json_depth,
         )  # fmt: skip
         if isinstance(event, Observation) and (code := code_of_topic(self._topic, event.code)) in self._own:

@@ -203,6 +203,7 @@ class Kafka(_Section):
 class File(_Section):
     path: FileName = "events.ndjson"
     format: Format = "canonical"
+    codes_of: Literal["encounters", "pumps", "context", "observations"] | None = None
     alerts: FileName = "-"
     deadletters: FileName = "deadletters.ndjson"
 

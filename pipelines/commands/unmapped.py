@@ -62,6 +62,8 @@ def _is_known(settings: Settings, catalogue: Catalogue, spelling: Spelling) -> b
     if spelling.reason != "unknown_code" or not spelling.code:
         return False
     roles = [role for role, name in settings.kafka.topics.model_dump().items() if name == spelling.topic]
+    if settings.source == "file" and settings.file.codes_of is not None:
+        roles.append(settings.file.codes_of)
     own = {*settings.code_map, *(code for role in roles for code in settings.kafka.code_maps.of(role))}
     ways = {spelling.code.removeprefix("|"), spelling.code.rpartition("|")[2]}
     return catalogue.resolve_code(spelling.code) is not None or not own.isdisjoint(ways)

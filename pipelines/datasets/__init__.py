@@ -2,8 +2,8 @@
 
 A format is a module here, and its name on the command line is the module's with hyphens. Formats of foreign tables have
 ``load(inputs, collect)``, which hands every row of ours to a ``Collector`` (``DERIVE``: what more is made of a patient's
-observations); the others have ``read(inputs, stays, context) -> Dataset``, or ``reader(settings)``, which gives one, where
-they need to know the site (its ``code_map``). Pumps are declared the same way for all of them, because no public data set
+observations); the others have ``reader(settings)``, which gives a ``read(inputs, stays, context) -> Dataset`` for a site (its
+``code_map``, and the codes of the topic that ``file.codes_of`` names). Pumps are declared the same way for all of them, because no public data set
 knows an intrathecal pump.
 """
 
@@ -18,7 +18,7 @@ from detector.errors import ConfigError, nearest
 from pipelines.collecting.collector import Collector, as_it_is
 from pipelines.dataset import Dataset, declare_pumps, forget_pumps
 from pipelines.datasets import canonical
-from pipelines.settings import Settings
+from pipelines.settings import CodeMaps, Settings
 
 FORMATS: tuple[str, ...] = tuple(sorted(module.name.replace("_", "-") for module in iter_modules(__path__)))
 PUMPS = ("all", "none")
@@ -51,8 +51,12 @@ def open_dataset(
         module.load(inputs, collect)
         dataset = canonical.add_stays_and_context(collect.dataset(), stays, context)
     else:
-        read = module.reader(settings or Settings()) if hasattr(module, "reader") else module.read
-        dataset = read(inputs, stays, context)
+        told = settings or Settings()
+        dataset = module.reader(told)(inputs, stays, context)
+        if told.file.codes_of is None and any(told.kafka.code_maps.of(topic) for topic in CodeMaps.model_fields):
+            dataset.remarks.append(
+                "kafka.code_maps is not used: file.codes_of names no topic whose codes the inputs speak"
+            )
     if pumps is not None and pumps not in PUMPS and not Path(pumps).exists():
         expected = "expected all, none, or an NDJSON file of pump events that is there"
         raise ConfigError([f"--pumps {pumps!r}: no such file; {expected}{nearest(pumps, PUMPS)}"])

@@ -8,20 +8,23 @@ observations. Times without an offset are UTC in tables and refused in NDJSON (D
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
+from msgspec import structs
 
 from detector.errors import InputError
-from detector.events import EARLIEST, LATEST, Encounter, Merged, Position, Status, TimeMoved
+from detector.events import EARLIEST, LATEST, Encounter, Merged, Observation, PatientEvent, Position, Status, TimeMoved
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, existing
+from pipelines.formats import code_of_topic, codes_of_topic
 from pipelines.formats.canonical import SILENT_STATUSES, decode
 from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.outages import BEGINS
 from pipelines.outages import decode as decode_outage
+from pipelines.settings import Settings
 from pipelines.tables import FAULT, NUMBER, TEXT, TIME, Columns, kind_of, read_table, refuse_if_none_is_usable
 
 STATUSES = get_args(Status)
@@ -35,6 +38,32 @@ STAYS = Columns(
     {"stay_id": TEXT, "patient_id": TEXT, "admitted_at": TIME},
     {"discharged_at": TIME, "unit": TEXT, "age_years": NUMBER, "sex": TEXT, "weight_kg": NUMBER},
 )
+
+
+Read = Callable[[Sequence[Path], Path | None, Path | None], Dataset]
+
+
+def reader(settings: Settings) -> Read:
+    """The ``read`` of a site with codes of its own (``file.codes_of``)."""
+    topic = settings.file.codes_of
+    own = codes_of_topic(settings, topic)
+    if topic is None or not own:
+        return read
+    known = {code: code_of_topic(topic, code) for code in settings.kafka.code_maps.of(topic)}
+
+    def mapped(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
+        dataset = read(inputs, stays, context)
+        dataset.observations = dataset.observations.with_columns(pl.col("code").replace(known))
+        dataset.others = [(place, _mapped(event, known)) for place, event in dataset.others]
+        return dataset
+
+    return mapped
+
+
+def _mapped(event: PatientEvent, known: Mapping[str, str]) -> PatientEvent:
+    if not isinstance(event, Observation) or event.code not in known:
+        return event
+    return structs.replace(event, code=known[event.code])
 
 
 def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:

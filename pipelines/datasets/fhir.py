@@ -24,7 +24,7 @@ from pipelines.collecting.collector import Kept, as_it_is
 from pipelines.collecting.spill import CONTEXT_COLUMNS, SpilledDataset, numbered_context, placed_context
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, Dataset, InputRefused, Placed, existing
 from pipelines.datasets.canonical import add_stays_and_context
-from pipelines.formats import NOTHING, Decode, Site, decoder
+from pipelines.formats import NOTHING, Decode, Site, codes_of_topic, decoder
 from pipelines.formats.fhir.encounters import age_years, sex
 from pipelines.formats.fhir.resources import BUNDLE, DECODERS, ENTRY, KIND, Patient
 from pipelines.plan_files import load_catalogue
@@ -46,12 +46,14 @@ def reader(settings: Settings) -> Read:
     """The ``read`` of a site with codes of its own; times without an offset are UTC."""
 
     def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
+        topic = settings.file.codes_of
         site = Site(
             load_catalogue(settings),
-            settings.code_map.keys(),
+            {*settings.code_map, *codes_of_topic(settings, topic)},
             ZoneInfo("UTC"),
             LARGEST,
             settings.limits.json_depth,
+            topic=topic,
         )
         return _read(decoder("fhir", site), inputs, stays, context)
 

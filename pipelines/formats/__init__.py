@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from detector.catalogue.signals import Catalogue
 from detector.events import PatientEvent, Position, TimeMoved
-from pipelines.settings import Hl7v2
+from pipelines.settings import Hl7v2, Settings
 
 FORMATS = ("canonical", "fhir", "hl7v2")
 """Words for ``kafka.formats`` and ``file.format``."""
@@ -52,6 +52,11 @@ class Site(NamedTuple):
 def code_of_topic(topic: str, code: str) -> str:
     """What the catalogue calls a code that means something in one topic only."""
     return f"{topic}::{code}"
+
+
+def codes_of_topic(settings: Settings, topic: str | None) -> frozenset[str]:
+    """What the catalogue calls the codes that mean something in one topic only; None = no topic has any."""
+    return frozenset() if topic is None else frozenset(code_of_topic(topic, one) for one in settings.kafka.code_maps.of(topic))  # fmt: skip
 
 
 class Unread(NamedTuple):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as changed
 
-from detector.events import Context, Encounter, Pump, TimeMoved
+from detector.events import Context, Encounter, Observation, Pump, TimeMoved
 from pipelines.datasets import open_dataset
 from pipelines.formats.canonical import encode
 from pipelines.plan_files import load_plan
@@ -42,11 +43,11 @@ def as_lines(resources: Sequence[Resource]) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in resources)
 
 
-def replayed(path: Path, format_name: str) -> list[dict]:
-    dataset = open_dataset(format_name, [path], stays=None, pumps=None, context=None, settings=SITE)
+def replayed(path: Path, format_name: str, site: Settings = SITE) -> list[dict]:
+    dataset = open_dataset(format_name, [path], stays=None, pumps=None, context=None, settings=site)
 
     assert {} == dict(dataset.rejected)
-    records = [without_position(json.loads(record.to_json())) for record in replay(dataset, SITE).records]
+    records = [without_position(json.loads(record.to_json())) for record in replay(dataset, site).records]
     return sorted(records, key=lambda record: (record["alert_id"], record["sequence"]))
 
 
@@ -81,3 +82,28 @@ def test_the_service_following_the_course_as_fhir_gives_the_alerts_of_its_canoni
         drain(made)
 
     assert expected == published(told)
+
+
+def test_a_course_in_the_local_codes_of_a_topic_gives_its_alerts_from_a_file_that_speaks_them(course, settings):
+    told = {event.code for event in course if isinstance(event, Observation)}
+    known = {name: f"LAB-{name}" for name in told & CATALOGUE.signals.keys()}
+    maps = {"observations": {code: {"signal": name} for name, code in known.items()}}
+    spoken = [
+        changed(event, code=known.get(event.code, event.code)) if isinstance(event, Observation) else event
+        for event in course
+    ]
+    end = TimeMoved(at=course[-1].available_at + 49 * 3_600_000)
+    path = Path(settings.file.path)
+    site = Settings.model_validate(OPTIONS | {"kafka": {"code_maps": maps}})
+    path.write_bytes(b"".join(encode(event) + b"\n" for event in course))
+    wanted = replayed(path, "canonical", site)
+    path.write_bytes(b"".join(encode(event) + b"\n" for event in (*spoken, end)))
+
+    assert len(known) >= LEAST_ALERTS
+    assert wanted != replayed(path, "canonical", site)
+    speaks = site.model_copy(update={"file": settings.file.model_copy(update={"codes_of": "observations"})})
+    assert wanted == replayed(path, "canonical", speaks)
+    followed = settings.model_copy(update={"file": speaks.file, "kafka": site.kafka, "code_map": SITE.code_map})
+    with service(followed, plan=load_plan(site)) as made:
+        drain(made)
+    assert wanted == published(followed)

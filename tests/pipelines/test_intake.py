@@ -15,7 +15,7 @@ from pipelines.plan_files import CATALOGUE, load_plan, read_catalogue
 from pipelines.settings import Limits, Settings
 from pipelines.sources import RawRecord
 from pipelines.store import Work
-from tests.pipelines.formats.fhir_resources import AT_MS, bundle, fhir, observation, raw
+from tests.pipelines.formats.fhir_resources import AT_MS, bundle, concept, fhir, observation, raw
 from tests.pipelines.formats.hl7v2_messages import obx, oru
 
 NO_HORIZON = Horizon("stream", 0)
@@ -174,7 +174,7 @@ def two_feeds(**formats: str) -> Settings:
     return Settings.model_validate({"code_map": {"LAB1": {"signal": "ck"}}, "kafka": kafka})
 
 
-def readings(settings: Settings, role: str, value: bytes) -> list[tuple[str, float] | str]:
+def readings(settings: Settings, role: str | None, value: bytes) -> list[tuple[str, float] | str]:
     """What the core makes of one record on a topic: signal and value, or why there is none."""
     catalogue = load_plan(settings).catalogue
     record = RawRecord(role, f"icu.{role}", 0, 0, 1, 1_900_000_000_000, b"p", value)
@@ -212,6 +212,22 @@ def test_canonical_records_have_codes_of_their_topic_too() -> None:
     })  # fmt: skip
     assert [("creat", 1.13)] == readings(settings, "observations", told("LAB1"))
     assert [("ast", 100)] == readings(settings, "observations", told("ast"))
+
+
+@pytest.mark.parametrize(("codes_of", "expected"), [("encounters", ("creat", 1.13)), ("observations", ("ck", 100)), (None, ("ck", 100))])  # fmt: skip
+@pytest.mark.parametrize("form", ["canonical", "hl7v2", "fhir"])
+def test_a_file_speaks_the_codes_of_the_topic_it_is_said_to(form: str, codes_of: str | None, expected: tuple) -> None:
+    file = {"source": "file", "file": {"format": form, "codes_of": codes_of}}
+    feeds = two_feeds()
+    kafka = {"code_maps": feeds.kafka.code_maps.model_dump()}
+    settings = Settings.model_validate({"code_map": {"LAB1": {"signal": "ck"}}, "kafka": kafka} | file)
+    line = {
+        "canonical": encode(Observation(patient_id="p", code="LAB1", effective_at=0, available_at=0, value=100)),
+        "hl7v2": oru(obx(f3="LAB1^x^L", f5="100", f6="")),
+        "fhir": raw(observation(concept("LAB1", "urn:site"), {"value": 100})),
+    }[form]
+
+    assert [expected] == readings(settings, None, line)
 
 
 def test_mistakes_in_codes_of_a_topic_are_named_where_they_stand() -> None:

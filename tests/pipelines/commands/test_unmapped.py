@@ -110,6 +110,9 @@ def test_a_code_with_its_system_is_left_out_once_it_is_mapped_alone_or_for_its_t
     maps = {"observations": {"http://h|C": {"signal": "ck"}}, "context": {"B": {"signal": "ck"}}}
     path = config(tmp_path, code_map={"A": {"signal": "ck"}}, kafka={"code_maps": maps})
     assert ["B"] == [line.split()[3] for line in shown(path).output.splitlines()[1:-1]]
+    followed = json.loads(path.read_text())["file"] | {"codes_of": "context"}
+    path = config(tmp_path, kafka={"code_maps": maps}, file=followed)
+    assert ["http://h|A"] == [line.split()[3] for line in shown(path).output.splitlines()[1:-1] if "|C" not in line]
 
 
 def test_a_feed_with_ever_new_codes_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

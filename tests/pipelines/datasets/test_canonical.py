@@ -11,6 +11,7 @@ from detector.errors import ConfigError
 from detector.events import Context, Encounter, Observation, Pump
 from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets import FORMATS, open_dataset
+from pipelines.settings import Settings
 
 AT = datetime(2150, 3, 1, 8, 5, tzinfo=UTC)
 ROW: dict[str, Any] = {
@@ -157,6 +158,35 @@ def test_stays_become_admissions_and_discharges(table: Callable[..., Path], tmp_
         encounters[0].unit, encounters[0].age_years, encounters[0].sex, encounters[0].weight_kg,
     )  # fmt: skip
     assert {("encounters", "bad_time"): 1, ("encounters", "missing_key"): 1} == dict(dataset.rejected)
+
+
+def site(codes_of: str | None) -> Settings:
+    maps = {"observations": {"LAB1": {"signal": "ck"}}, "encounters": {"LAB2": {"signal": "ast"}}}
+    return Settings.model_validate({"kafka": {"code_maps": maps}, "file": {"codes_of": codes_of}})
+
+
+@pytest.mark.parametrize(
+    ("codes_of", "expected"),
+    [
+        ("observations", {"observations::LAB1", "LAB2", "temp"}),
+        ("encounters", {"LAB1", "encounters::LAB2", "temp"}),
+        (None, {"LAB1", "LAB2", "temp"}),
+    ],
+)
+def test_inputs_speak_the_codes_of_the_topic_that_is_named(
+    table: Callable[..., Path], tmp_path: Path, codes_of: str | None, expected: set[str]
+) -> None:
+    lines = tmp_path / "lines.ndjson"
+    lines.write_bytes(b"".join(
+        b'{"type":"observation","patient_id":"p2","code":"%s","value":1,"effective_at":"2149-03-01T08:00:00Z"}\n' % code
+        for code in (b"LAB1", b"LAB2")
+    ))  # fmt: skip
+    files = [table({"code": "LAB1"}, {"code": "LAB2"}, {"code": "temp"}), lines]
+    dataset = open_dataset("canonical", files, stays=None, pumps="all", context=None, settings=site(codes_of))
+
+    assert expected == set(dataset.observations["code"])
+    assert expected - {"temp"} == {event.code for _, event in dataset.others if isinstance(event, Observation)}
+    assert (codes_of is None) == any("file.codes_of names no topic" in remark for remark in dataset.remarks)
 
 
 def test_type_may_be_left_out_in_pump_and_context_files(table: Callable[..., Path], tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ def test_local_codes_of_the_site_are_known(tmp_path: Path) -> None:
 
     assert ["LAB1"] == [event.code for event in opened(path, settings=settings).in_order()]
     assert ["http://hospital.example|LAB1"] == [event.code for event in opened(path).in_order()]
+    maps = {"observations": {"LAB1": {"signal": "plt"}}}
+    settings = Settings.model_validate({"kafka": {"code_maps": maps}, "file": {"codes_of": "observations"}})
+    assert ["observations::LAB1"] == [event.code for event in opened(path, settings=settings).in_order()]
 
 
 @pytest.mark.parametrize(
