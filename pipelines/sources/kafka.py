@@ -196,6 +196,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     def _fill(self, timeout_ms: int) -> None:
         """Poll once into the buffers, and act on what the poll brought besides records."""
         started = time.monotonic()
+        self._unpark()
         try:
             fetched = self._consumer.poll(timeout_ms=timeout_ms, max_records=BUFFERED)
             # An outage raises nothing: polls are empty and the client has no connection.
@@ -218,6 +219,16 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
                 buffer.extend((self._polled_ms, record) for record in records)
                 if len(buffer) >= BUFFERED:
                     self._consumer.pause(where)
+
+    def _unpark(self) -> None:
+        """Make room for what was left of a topic when it was paused, now that it goes on.
+
+        kafka-python 3.0.12 puts that aside, fetches nothing of the topic meanwhile, and takes it up again only where nothing
+        else is in line: an answer of another topic that is used up, or was empty, stays in line for ever.
+        """
+        fetcher = self._consumer._fetcher  # noqa: SLF001
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
 
     def _earliest(self, where: TopicPartition) -> int | None:
         try:

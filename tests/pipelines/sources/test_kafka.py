@@ -60,6 +60,16 @@ def test_many_records_keep_their_order_whatever_the_size_of_a_poll(inputs, open_
         assert wanted[partition] == [record.value for record in taken if record.partition == partition]
 
 
+def test_a_topic_that_was_paused_in_the_middle_of_what_was_fetched_goes_on(inputs, open_source, monkeypatch):
+    monkeypatch.setattr("pipelines.sources.kafka.BUFFERED", 40)
+    kafka = inputs()
+    send(kafka, *(("observations", n, b"%d" % n) for n in range(1_000)), ("context", 2_000, b"last"))
+    source = open_source(kafka, owner := Owner(), merge_idle_ms=100)
+
+    assert [b"%d" % n for n in range(1_000)] + [b"last"] == values(read(source, 1_001, most=30))
+    assert not {"stalled", "recreated"} & {what for what, *_ in owner.told}
+
+
 def test_reading_begins_at_the_stored_positions_and_at_the_earliest_without_one(inputs, open_source):
     kafka = inputs()
     send(kafka, *(("observations", n, b"o%d" % n) for n in range(5)), ("pumps", 9, b"p"))
