@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.pipelines.terminal import bars, on_a_terminal
+
 
 def itbwatch(*words: object, **options: float) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines", *map(str, words)]
@@ -66,6 +68,29 @@ def test_the_tables_of_a_simulated_ward_replay_as_its_events_do_and_replace_an_e
         pl.read_parquet(folder / "alerts.parquet").select(keys) for folder in (replayed, tmp_path / "out")
     )
     assert events.equals(tables)
+
+
+def test_two_processes_make_the_pages_of_one_byte_for_byte_and_a_terminal_sees_how_far_they_are(
+    ward: Path, replayed: Path, tmp_path: Path
+) -> None:
+    code, shown = on_a_terminal("replay", ward / "ward.ndjson", "--workers", 2, "--out", tmp_path / "out")
+    pages = [
+        {page.name: page.read_bytes() for page in (out / "report").iterdir()} for out in (replayed, tmp_path / "out")
+    ]
+    first = [(out / "report.html").read_text().splitlines() for out in (replayed, tmp_path / "out")]
+    rows = json.loads((tmp_path / "out" / "summary.json").read_bytes())["rows"]
+
+    assert 0 == code
+    assert pages[0] == pages[1]
+    assert len(pages[0]) > 1
+    told = [line for pair in zip(*first, strict=True) if pair[0] != pair[1] for line in pair]
+    assert all("rows/s" in line or "seconds" in line or "MB" in line for line in told), "only what the run cost differs"
+    for what, total in (("replay", rows), ("report", len(pages[0]))):
+        seen = bars(shown, what)
+        assert {total} == {of for _, of in seen}, what
+        assert sorted(seen) == seen, what
+        assert (total, total) == seen[-1], what
+    assert any(0 < done < rows for done, _ in bars(shown, "replay"))
 
 
 @pytest.mark.parametrize(

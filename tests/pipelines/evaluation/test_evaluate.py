@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,27 +19,12 @@ from pipelines.evaluation.tuning import burden_of
 from pipelines.replay import replay
 from pipelines.settings import Settings
 from pipelines.settings_file import with_overlay
+from tests.pipelines.terminal import bars, on_a_terminal
 
 
 def itbwatch(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-
-
-def on_a_terminal(*words: object) -> tuple[int, str]:
-    """The exit code, and what a terminal got to see of standard error."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pipelines", *map(str, words)]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=theirs, env=os.environ | {"COLUMNS": "100"}
-    ) as run:
-        os.close(theirs)
-        seen = bytearray()
-        with suppress(OSError):  # EIO: nobody holds the other end any more
-            while chunk := os.read(ours, 4096):
-                seen += chunk
-    os.close(ours)
-    return run.returncode, seen.decode()
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +139,12 @@ def test_without_peers_and_with_two_workers_on_a_terminal_the_figures_are_the_sa
 
     assert (0, {}) == (code, result["peers"])
     assert json.loads((evaluated[0] / "evaluation.json").read_bytes())["product"] == result["product"]
-    bars = re.findall(r"replay .*?([0-9]+)/([0-9]+)", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
-    done = [int(done) for done, _ in bars]
-    assert {len(read_cohort(cohort_folder).dataset)} == {int(total) for _, total in bars}
+    seen = bars(shown, "replay")
+    done = [done for done, _ in seen]
+    assert {len(read_cohort(cohort_folder).dataset)} == {total for _, total in seen}
     assert [*sorted(done)] == done
     assert any(0 < one < done[-1] for one in done)
-    assert int(bars[-1][1]) == done[-1]
+    assert seen[-1][1] == done[-1]
 
 
 @pytest.mark.parametrize(
