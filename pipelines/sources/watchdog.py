@@ -60,15 +60,17 @@ class Ends:
     def _ask_on(self) -> None:
         client: KafkaConsumer | None = None
         told: type[Exception] | None = None
+        since_s = time.monotonic()
         while not self._over.wait(ASK_S):
             wanted = self._wanted
             try:
                 client = client or self._connect()
                 self._known = client.end_offsets(wanted, timeout_ms=int(ASK_S * 1_000)) if wanted else {}
-                self._answered_s = time.monotonic()
+                self._answered_s = since_s = time.monotonic()
                 told = None
             except Exception as error:  # noqa: BLE001 - whatever it is: without this thread no stall would be seen
-                if type(error) is not told:
+                # One failure in between is no news: kafka-python raises KeyError until it knows who leads a partition.
+                if type(error) is not told and time.monotonic() - since_s >= FRESH_S:
                     told = type(error)
                     log.warning("ends_unknown error=%s effect='no stall is seen'", told.__name__)
                 if client is not None:

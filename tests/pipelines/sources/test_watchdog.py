@@ -85,6 +85,41 @@ def test_whatever_stops_the_asking_it_is_asked_again():
     assert {LAB: 8} == ends.known()
 
 
+class Answers:
+    """A client that raises each of these in turn, None = it answers; the last for ever."""
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.asked = 0
+
+    def end_offsets(self, wanted, **_):
+        self.asked += 1
+        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
+        if error is not None:
+            raise error
+        return dict.fromkeys(wanted, 8)
+
+    def close(self, **_):
+        pass
+
+
+@pytest.mark.parametrize(("errors", "warned"), [((KeyError(), None), 0), ((KeyError(),), 1)])
+def test_only_ends_that_stay_unknown_are_worth_a_warning(errors, warned, monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.sources.watchdog.ASK_S", 0.05)
+    monkeypatch.setattr("pipelines.sources.watchdog.FRESH_S", 0.25)
+    client = Answers(*errors)
+    ends = Ends(lambda: client)
+    ends.want([LAB])
+    ends.start()
+    deadline = time.monotonic() + 20
+    while client.asked < 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ends.close()
+
+    assert client.asked >= 20
+    assert warned == sum("ends_unknown error=KeyError" in one for one in caplog.messages)
+
+
 def test_while_nobody_knows_the_end_nothing_stalls(watch):
     assert 0 == watch(4, 7, 8) + watch(50, 7, None) + watch(4, 7, 8)
 
