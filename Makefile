@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format kafka kafka-jars lock size clean
+.PHONY: help setup demo test torture check format kafka kafka-jars lock size clean
 
 help:        ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(READY)  ## format, lint, types, and all tests with branch coverage of de
 	$(BIN)/mypy --strict $(ROOTS)
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/detector tests/rules tests/scenarios -m "not search" --cov --cov-report=term --cov-fail-under=95
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+
+torture: $(READY)  ## kill, cut, pause and starve the service for as long as asked; ARGS="--only schedules --minutes 25"
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 check: $(READY)  ## check config.yaml, the catalogue and the rules
 	@$(BIN)/itbwatch check $(ARGS)

@@ -82,8 +82,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             timeout_ms = 0  # still poll: it keeps us in the group and the buffers full
         elif self._merge_idle_ms and any(map(self._holds_records, self._buffers)):
             timeout_ms = min(timeout_ms, self._merge_idle_ms)
+        before = dict(self._buffers)
         self._fill(timeout_ms)
         self._watch()
+        # What was taken from a number that was lost and gained again meanwhile is read again from the stored position.
+        taken = [raw for raw in taken if self._buffers.get(raw.partition) is before[raw.partition]]
         return taken or self._take(max_records)
 
     def marks(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 - an offset says it all
