@@ -15,13 +15,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.torture import schedules
+from tests.torture import points, schedules
 from tests.torture.results import Results, Row
 
 Part = Callable[[Results, argparse.Namespace], tuple[Row, int, Iterator[None]]]
 """The row of a part, how often it goes on, and the going on: one step a time, each counted in the row."""
 
-PARTS: dict[str, Part] = {"schedules": schedules.part}
+PARTS: dict[str, Part] = {"schedules": schedules.part, "points": points.kills, "disk": points.disk}
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -32,6 +32,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path("out/torture.json"))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no part begins another step after these")
     parser.add_argument("--schedules", type=int, default=1_000, help="simulated schedules in this run")
+    parser.add_argument("--points", type=int, default=10, help="kill points in this run; there are some hundreds")
+    parser.add_argument("--disk", type=int, default=4, help="failing disks in this run")
     chosen = parser.parse_args(words)
     chosen.only = chosen.only.split(",")
     if unknown := set(chosen.only) - PARTS.keys():
