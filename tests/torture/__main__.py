@@ -15,13 +15,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.torture import points, schedules
+from tests.torture import kills, points, schedules
 from tests.torture.results import Results, Row
 
 Part = Callable[[Results, argparse.Namespace], tuple[Row, int, Iterator[None]]]
 """The row of a part, how often it goes on, and the going on: one step a time, each counted in the row."""
 
-PARTS: dict[str, Part] = {"schedules": schedules.part, "points": points.kills, "disk": points.disk}
+PARTS: dict[str, Part] = {"schedules": schedules.part, "points": points.kills, "disk": points.disk, "kills": kills.part}
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -34,6 +34,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--schedules", type=int, default=1_000, help="simulated schedules in this run")
     parser.add_argument("--points", type=int, default=10, help="kill points in this run; there are some hundreds")
     parser.add_argument("--disk", type=int, default=4, help="failing disks in this run")
+    parser.add_argument("--kills", type=int, default=10, help="killed workers in this run")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     chosen = parser.parse_args(words)
     chosen.only = chosen.only.split(",")
     if unknown := set(chosen.only) - PARTS.keys():

@@ -1,0 +1,224 @@
+"""A deployment under load: a real broker, a store, workers as processes, and a producer that sends a simulated ward bit by
+bit. Positions are read from the store, and so is what there is to judge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from kafka import KafkaProducer
+
+from detector.clock import minute_ceil
+from detector.events import PatientEvent, TimeMoved
+from pipelines.errors import StoreError
+from pipelines.formats.canonical import KINDS, encode
+from pipelines.plan_files import load_plan
+from pipelines.simulate import PUMP_COURSES, Bed, events
+from pipelines.store import Store
+from pipelines.store.tables import outbox, positions
+from tests.kafka.broker import create_topics
+from tests.pipelines.live import Site, itbwatch
+from tests.torture.courses import ROLE, STAYS_CLOSE_AFTER
+from tests.torture.oracle import Difference, Key, Record, expected, published, stored
+
+START = 1_900_022_400_000
+BEDS, HOURS = 16, 24
+PARTITIONS = 4
+WITHIN_S = 120.0
+"""Whatever the fault, work goes on by then."""
+
+
+class Stuck(Exception):
+    """Nothing moves though there is work and nothing is broken any more."""
+
+
+def ward(seed: int) -> list[PatientEvent]:
+    """A day of a simulated ward in which every bed has a pump, in the one order."""
+    beds = [
+        Bed(number, pump=True, course=PUMP_COURSES[number % 4], arrives_h=number * 7 % 11 / 10, onset_h=2 + number % 5)
+        for number in range(1, BEDS + 1)
+    ]
+    return events(beds, START, HOURS, seed)
+
+
+class Worker:
+    """One process of the service."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._log: IO[bytes] = site.log.open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *before: str) -> None:
+        """``before`` are words of a program that starts it."""
+        self.process = subprocess.Popen([*before, *itbwatch("stream", "--config", self.site.config)], stderr=self._log)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(15)
+        finally:
+            self.kill()
+
+    def ended(self) -> int | None:
+        """The exit status of one that ended by itself."""
+        return None if self.process is None else self.process.poll()
+
+    def close(self) -> None:
+        self.kill()
+        self._log.close()
+
+
+class Deployment:
+    """Topics, store and workers of one round. ``parts`` is the number of parts the ward is sent in."""
+
+    def __init__(self, bootstrap: str, folder: Path, *, seed: int, parts: int, workers: int, **options: Any) -> None:
+        folder.mkdir(parents=True)
+        self.site = Site(
+            bootstrap,
+            f"round-{seed}-",
+            folder,
+            poll={"max_records": 25},
+            models={"enabled": False},
+            logging={"level": "warning"},
+            **options,
+        )
+        create_topics(bootstrap, dict.fromkeys(self.site.settings.kafka.topics.model_dump().values(), PARTITIONS))
+        happened = ward(seed)
+        self._end = minute_ceil(happened[-1].available_at + STAYS_CLOSE_AFTER) + 1
+        size = -(-len(happened) // parts)
+        self._parts = [happened[start : start + size] for start in range(0, len(happened), size)]
+        plan = load_plan(self.site.settings)
+        self.due: dict[Key, Record] = expected(plan, happened, self._end)
+        self._producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, delivery_timeout_ms=120_000)
+        self.workers = [Worker(self.site.another(f"w{number}")) for number in range(workers)]
+        self._sent: deque[Any] = deque()
+        self._known: dict[tuple[str, int], int] = {}
+        self.ended: Counter[int] = Counter()
+        self._store: Store | None = None
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        self._producer.close(timeout=5)
+        if self._store is not None:
+            self._store.close()
+
+    def send(self) -> None:
+        """The next part of the ward, as its records became known."""
+        for event in self._parts.pop(0) if self._parts else ():
+            where, key = self.site.prefix + ROLE[type(event)], event.patient_id.encode()
+            self._sent.append(self._producer.send(where, encode(event), key, timestamp_ms=event.available_at))
+
+    def position(self) -> Counter[int]:
+        """How many records of each partition number the store has moved past."""
+        here = Counter[int]()
+        for (_, number), offset in self._positions().items():
+            here[number] += offset
+        return here
+
+    def moved(self, since: Counter[int]) -> None:
+        """Wait until the store has moved on in every partition number, as far as anything is there to read."""
+
+        def has_moved() -> bool:
+            here, at = self._positions(), self.position()
+            behind = {number for (topic, number), end in self._ends().items() if here.get((topic, number), 0) < end}
+            return all(at[number] > since[number] or number not in behind for number in range(PARTITIONS))
+
+        self.until(has_moved, "the position in the store does not move")
+
+    def until(self, holds: Callable[[], bool], otherwise: str, within_s: float = WITHIN_S) -> None:
+        """Wait, and start again whoever ended by itself, as a supervisor does.
+
+        Raises:
+            Stuck: it does not come true.
+        """
+        deadline = time.monotonic() + within_s
+        while not holds():
+            self.restart_ended()
+            if time.monotonic() > deadline:
+                raise Stuck(f"{otherwise} for {within_s:.0f} s")
+            time.sleep(0.05)
+
+    def restart_ended(self) -> None:
+        for worker in self.workers:
+            if (status := worker.ended()) is not None:
+                self.ended[status] += 1
+                worker.start()
+
+    def finish(self) -> None:
+        """Send the rest and the end of time, and wait until all is read and sent."""
+        while self._parts:
+            self.send()
+        closing = encode(TimeMoved(at=self._end))
+        for role in KINDS:
+            for number in range(PARTITIONS):
+                where = self.site.prefix + role
+                self._sent.append(self._producer.send(where, closing, partition=number, timestamp_ms=self._end))
+        self.until(self._finished, "the end of the topics is not reached", 2 * WITHIN_S)
+
+    def stop(self) -> list[str]:
+        """SIGTERM to all; what was not as promised."""
+        return [
+            f"{worker.site.log.stem} ended with {status} at SIGTERM"
+            for worker in self.workers if worker.process is not None and (status := worker.stop())
+        ]  # fmt: skip
+
+    def difference(self) -> tuple[Difference, Counter[str]]:
+        """What is stored and on the topic beside what is due, and how often records came again there. What the service
+        says of itself (technical alerts) is counted apart.
+        """
+        with contextlib.closing(Store(self.site.settings.store, read_only=True)) as store:
+            kept = [one for one in store.alerts(1_000_000) if not _of_itself(one)]
+        topic = [record.value for record in self.site.topic("alerts")]
+        ours = [one for one in topic if not _of_itself(one)]
+        apart = Counter({"technical records": sum(_of_itself(one) and b'"canary":true' not in one for one in topic)})
+        apart["repeated on the topic"] = len(ours) - len(set(ours))
+        return stored(self.due, kept) + published(self.due, ours), +apart
+
+    def _ask(self, query: sa.Select[Any]) -> list[Any]:
+        try:
+            self._store = self._store or Store(self.site.settings.store, read_only=True)
+            with self._store._transaction() as connection:
+                return list(connection.execute(query))
+        except StoreError:  # it is not made yet, or it is what was cut
+            return []
+
+    def _positions(self) -> dict[tuple[str, int], int]:
+        columns = positions.c.topic, positions.c.partition, positions.c.next_offset
+        query = sa.select(*columns).where(positions.c.topic.not_like(":%"))
+        return {(topic, number): offset for topic, number, offset in self._ask(query)}
+
+    def _finished(self) -> bool:
+        here = self._positions()
+        if any(here.get(where, 0) < end for where, end in self._ends().items()):
+            return False
+        return self._ask(sa.select(sa.func.count()).where(~outbox.c.published)) == [(0,)]
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        """Behind the last record of ours in each topic; canaries go on flying behind it."""
+        while self._sent:
+            told = self._sent[0].get(timeout=WITHIN_S)
+            self._known[told.topic, told.partition] = told.offset + 1
+            self._sent.popleft()
+        return self._known
+
+
+def _of_itself(record: bytes) -> bool:
+    return b'"patient_id":"itbwatch:' in record
