@@ -15,13 +15,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.torture import kills, points, schedules
+from tests.torture import points, scenes, schedules
 from tests.torture.results import Results, Row
+from tests.torture.rounds import part
 
 Part = Callable[[Results, argparse.Namespace], tuple[Row, int, Iterator[None]]]
 """The row of a part, how often it goes on, and the going on: one step a time, each counted in the row."""
 
-PARTS: dict[str, Part] = {"schedules": schedules.part, "points": points.kills, "disk": points.disk, "kills": kills.part}
+PARTS: dict[str, Part] = {
+    "schedules": schedules.part,
+    "points": points.kills,
+    "disk": points.disk,
+    "kills": part(scenes.kills, "kills"),
+    "rebalances": part(scenes.rebalances, "rebalances"),
+    "broker": part(scenes.broker, "broker"),
+    "database": part(scenes.database, "database"),
+}
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +44,11 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=10, help="kill points in this run; there are some hundreds")
     parser.add_argument("--disk", type=int, default=4, help="failing disks in this run")
     parser.add_argument("--kills", type=int, default=10, help="killed workers in this run")
+    parser.add_argument(
+        "--rebalances", type=int, default=10, help="workers that join, leave and stand still in this run"
+    )
+    parser.add_argument("--broker", type=int, default=5, help="faults of broker and network in this run")
+    parser.add_argument("--database", type=int, default=10, help="faults of PostgreSQL in this run")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     chosen = parser.parse_args(words)
     chosen.only = chosen.only.split(",")

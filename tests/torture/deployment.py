@@ -5,6 +5,7 @@ bit. Positions are read from the store, and so is what there is to judge.
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import time
 from collections import Counter, deque
@@ -14,12 +15,14 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 from kafka import KafkaProducer
+from msgspec.structs import replace
 
 from detector.clock import minute_ceil
-from detector.events import PatientEvent, TimeMoved
+from detector.events import PatientEvent, Ticked, TimeMoved
 from pipelines.errors import StoreError
-from pipelines.formats.canonical import KINDS, encode
+from pipelines.formats.canonical import KINDS, decode_journal, encode
 from pipelines.plan_files import load_plan
+from pipelines.settings import Store as StoreSettings
 from pipelines.simulate import PUMP_COURSES, Bed, events
 from pipelines.store import Store
 from pipelines.store.tables import outbox, positions
@@ -32,6 +35,7 @@ START = 1_900_022_400_000
 BEDS, HOURS = 16, 24
 PARTITIONS = 4
 WITHIN_S = 120.0
+STOPS_WITHIN_S = 12.0  # 10 s are promised, and a busy machine is not a bug
 """Whatever the fault, work goes on by then."""
 
 
@@ -80,15 +84,24 @@ class Worker:
         """The exit status of one that ended by itself."""
         return None if self.process is None else self.process.poll()
 
+    def said(self, lines: int = 1) -> str:
+        """The end of its log."""
+        return "\n".join(self.site.log.read_text(errors="replace").splitlines()[-lines:])
+
     def close(self) -> None:
         self.kill()
         self._log.close()
 
 
 class Deployment:
-    """Topics, store and workers of one round. ``parts`` is the number of parts the ward is sent in."""
+    """Topics, store and workers of one round. ``parts`` is the number of parts the ward is sent in; ``kafka`` are settings
+    of that name for the workers; ``judged`` is how we reach the store, where the workers reach it by another way.
+    """
 
-    def __init__(self, bootstrap: str, folder: Path, *, seed: int, parts: int, workers: int, **options: Any) -> None:
+    def __init__(
+        self, bootstrap: str, folder: Path, *, seed: int, parts: int, workers: int, kafka: dict[str, Any] | None = None,
+        judged: dict[str, Any] | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True)
         self.site = Site(
             bootstrap,
@@ -100,18 +113,21 @@ class Deployment:
             **options,
         )
         create_topics(bootstrap, dict.fromkeys(self.site.settings.kafka.topics.model_dump().values(), PARTITIONS))
-        happened = ward(seed)
+        self._judged = StoreSettings(**judged) if judged is not None else self.site.settings.store
+        happened = self._happened = ward(seed)
         self._end = minute_ceil(happened[-1].available_at + STAYS_CLOSE_AFTER) + 1
         size = -(-len(happened) // parts)
         self._parts = [happened[start : start + size] for start in range(0, len(happened), size)]
         plan = load_plan(self.site.settings)
         self.due: dict[Key, Record] = expected(plan, happened, self._end)
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, delivery_timeout_ms=120_000)
-        self.workers = [Worker(self.site.another(f"w{number}")) for number in range(workers)]
+        self.workers = [Worker(self._another(f"w{number}", kafka or {})) for number in range(workers)]
+        self.odd: list[str] = []
         self._sent: deque[Any] = deque()
         self._known: dict[tuple[str, int], int] = {}
-        self.ended: Counter[int] = Counter()
+        self.ended: Counter[str] = Counter()
         self._store: Store | None = None
+        self._answered = False
 
     def close(self) -> None:
         for worker in self.workers:
@@ -159,7 +175,7 @@ class Deployment:
     def restart_ended(self) -> None:
         for worker in self.workers:
             if (status := worker.ended()) is not None:
-                self.ended[status] += 1
+                self.ended[f"{status}: {worker.said()}"] += 1
                 worker.start()
 
     def finish(self) -> None:
@@ -173,32 +189,70 @@ class Deployment:
                 self._sent.append(self._producer.send(where, closing, partition=number, timestamp_ms=self._end))
         self.until(self._finished, "the end of the topics is not reached", 2 * WITHIN_S)
 
-    def stop(self) -> list[str]:
-        """SIGTERM to all; what was not as promised."""
-        return [
-            f"{worker.site.log.stem} ended with {status} at SIGTERM"
-            for worker in self.workers if worker.process is not None and (status := worker.stop())
-        ]  # fmt: skip
+    def leave(self, worker: Worker) -> None:
+        """SIGTERM, and the promise of DESIGN.md section 5.9."""
+        began = time.monotonic()
+        try:
+            status: int | str = worker.stop()
+        except subprocess.TimeoutExpired:
+            status = "SIGKILL"
+        if status != 0 or time.monotonic() - began > STOPS_WITHIN_S:
+            self.odd.append(f"SIGTERM: ended with {status} after {time.monotonic() - began:.1f} s")
+
+    def stop(self) -> None:
+        """SIGTERM to all."""
+        for worker in self.workers:
+            if worker.process is not None:
+                self.leave(worker)
+
+    def last_words(self) -> list[str]:
+        """The ends of the workers' logs."""
+        return [one.said(3) for one in self.workers]
 
     def difference(self) -> tuple[Difference, Counter[str]]:
         """What is stored and on the topic beside what is due, and how often records came again there. What the service
         says of itself (technical alerts) is counted apart.
         """
-        with contextlib.closing(Store(self.site.settings.store, read_only=True)) as store:
+        with contextlib.closing(Store(self._judged, read_only=True)) as store:
             kept = [one for one in store.alerts(1_000_000) if not _of_itself(one)]
+            folded = {one: _events(store.journal(one)) for one in store.journal_patients()}
         topic = [record.value for record in self.site.topic("alerts")]
         ours = [one for one in topic if not _of_itself(one)]
         apart = Counter({"technical records": sum(_of_itself(one) and b'"canary":true' not in one for one in topic)})
         apart["repeated on the topic"] = len(ours) - len(set(ours))
-        return stored(self.due, kept) + published(self.due, ours), +apart
+        wrong = sum(folded.get(one) != mine for one, mine in self._by_patient().items())
+        return stored(self.due, kept) + published(self.due, ours) + Difference(wrong=wrong), +apart
+
+    def _by_patient(self) -> dict[str, list[PatientEvent]]:
+        """What must have been folded, each once and in this order."""
+        mine: dict[str, list[PatientEvent]] = {}
+        for event in self._happened:
+            mine.setdefault(event.patient_id, []).append(event)
+        return mine
+
+    def _another(self, name: str, kafka: dict[str, Any]) -> Site:
+        site = self.site.another(name)
+        said = json.loads(site.config.read_text())
+        said["kafka"] |= kafka
+        site.config.write_text(json.dumps(said))
+        return site
 
     def _ask(self, query: sa.Select[Any]) -> list[Any]:
-        try:
-            self._store = self._store or Store(self.site.settings.store, read_only=True)
-            with self._store._transaction() as connection:
-                return list(connection.execute(query))
-        except StoreError:  # it is not made yet, or it is what was cut
-            return []
+        deadline = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                self._store = self._store or Store(self._judged, read_only=True)
+                with self._store._transaction() as connection:
+                    answer = list(connection.execute(query))
+            except StoreError:
+                if not self._answered:
+                    return []  # it is not made yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                self._answered = True
+                return answer
 
     def _positions(self) -> dict[tuple[str, int], int]:
         columns = positions.c.topic, positions.c.partition, positions.c.next_offset
@@ -218,6 +272,12 @@ class Deployment:
             self._known[told.topic, told.partition] = told.offset + 1
             self._sent.popleft()
         return self._known
+
+
+def _events(journal: bytes) -> list[PatientEvent]:
+    """What was folded, but for where it stood."""
+    told = [decode_journal(line) for line in journal.splitlines()]
+    return [replace(event, position=None) for event in told if not isinstance(event, Ticked)]
 
 
 def _of_itself(record: bytes) -> bool:

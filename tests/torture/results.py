@@ -81,6 +81,6 @@ class Results:
         console.print(table)
         for row in self.rows.values():
             for kind, times in sorted(row.by_kind.items()):
-                console.print(f"{row.part}: {kind} {times:,}", highlight=False)
+                console.print(f"{row.part}: {times:,} x {kind}", highlight=False, markup=False)
             for text in row.odd:
-                console.print(f"{row.part}: {text}", style="red", highlight=False)
+                console.print(f"{row.part}: {text}", style="red", highlight=False, markup=False)
