@@ -43,11 +43,11 @@ class Stuck(Exception):
     """Nothing moves though there is work and nothing is broken any more."""
 
 
-def ward(seed: int) -> list[PatientEvent]:
-    """A day of a simulated ward in which every bed has a pump, in the one order."""
+def ward(seed: int, parts: int) -> list[PatientEvent]:
+    """A day of a simulated ward in which every bed has a pump, in the one order; few beds where there are few parts."""
     beds = [
         Bed(number, pump=True, course=PUMP_COURSES[number % 4], arrives_h=number * 7 % 11 / 10, onset_h=2 + number % 5)
-        for number in range(1, BEDS + 1)
+        for number in range(1, min(BEDS, parts) + 1)
     ]
     return events(beds, START, HOURS, seed)
 
@@ -114,7 +114,7 @@ class Deployment:
         )
         create_topics(bootstrap, dict.fromkeys(self.site.settings.kafka.topics.model_dump().values(), PARTITIONS))
         self._judged = StoreSettings(**judged) if judged is not None else self.site.settings.store
-        happened = self._happened = ward(seed)
+        happened = self._happened = ward(seed, parts)
         self._end = minute_ceil(happened[-1].available_at + STAYS_CLOSE_AFTER) + 1
         size = -(-len(happened) // parts)
         self._parts = [happened[start : start + size] for start in range(0, len(happened), size)]

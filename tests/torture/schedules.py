@@ -22,12 +22,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from detector.errors import StateError
 from detector.plan import Plan
 from pipelines.errors import NoProgress, StoreOutage
 from pipelines.plan_files import load_plan
 from pipelines.service import Service
 from pipelines.settings import Settings
-from pipelines.store import Store, Work
+from pipelines.store import Fenced, Store, Work
 from tests.pipelines.in_process import Unheard
 from tests.torture.courses import Course, course
 from tests.torture.oracle import Difference, expected, published, stored
@@ -37,7 +38,7 @@ from tests.torture.simulated_kafka import Consumer, Group, Log, Publisher, Sourc
 WORKERS = 3
 MOST_STEPS = 600
 """A schedule that is not over by then, long after its faults have ended, hangs."""
-SETTINGS = Settings.model_validate({"time": "stream", "poll": {"max_records": 6, "timeout_ms": 1}})
+SETTINGS = Settings.model_validate({"time": "stream", "poll": {"max_records": 3, "timeout_ms": 1}})
 
 
 TICKED = b'"type":"tick"'
@@ -70,17 +71,21 @@ class Faults:
 
 
 class SimulatedStore(Store):
-    """The store of one worker on the common database."""
+    """The store of one worker on the common database; ``seen`` counts the commits that were refused."""
 
-    def __init__(self, engine: sa.Engine, faults: Faults) -> None:
+    def __init__(self, engine: sa.Engine, faults: Faults, seen: Counter[str]) -> None:
         self.name = "simulated"
         self._engine, self._lock = engine, None
         self._journal_days, self._pruned_at = 14, 1 << 62
-        self._faults = faults
+        self._faults, self._seen = faults, seen
 
     def commit(self, works: Sequence[Work]) -> None:
         self._faults.at("before a commit")
-        super().commit(works)
+        try:
+            super().commit(works)
+        except Fenced:
+            self._seen["(refused a stale commit)"] += 1
+            raise
         if works:
             self._faults.at("after a commit")
 
@@ -101,7 +106,7 @@ class Database:
     def __init__(self) -> None:
         self._raw = sqlite3.connect(":memory:")
         self.engine = sa.create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
-        SimulatedStore(self.engine, Faults(random.Random(0), Counter()))._make_tables()
+        SimulatedStore(self.engine, Faults(random.Random(0), Counter()), Counter())._make_tables()
         self._empty = self._raw.serialize()
 
     def begin(self) -> sa.Engine:
@@ -144,10 +149,10 @@ class Schedule:
         self._group = Group(self._rng)
         self._injected: Counter[str] = Counter()
         self._faults = Faults(self._rng, self._injected)
-        self._deaf = self._rng.choice((0.0, 0.3, 0.8))
         self._slow = self._rng.choice((0.0, 0.3, 0.7))
         self._fails = self._rng.choice((0.0, 0.1, 0.4))
         self._workers: list[Service] = []
+        self._next: list[Service] = []  # who is to step, the last one first; nobody = whoever
 
     def play(self) -> Played:
         """To the end of every topic, with the outbox empty."""
@@ -157,7 +162,9 @@ class Schedule:
         while not self._over() and steps < MOST_STEPS:
             steps += 1
             self._between()
-            self._step(self._rng.choice(self._workers))
+            while self._next and self._next[-1] not in self._workers:
+                self._next.pop()
+            self._step(self._next.pop() if self._next else self._rng.choice(self._workers))
         odd = [] if steps < MOST_STEPS else [f"not over after {MOST_STEPS} steps"]
         due = expected(self._plan, self._course.events, self._course.end)
         found = [record for (record,) in self._database.ask("select record from alerts")]
@@ -172,10 +179,10 @@ class Schedule:
         return Played(self._seed, len(due), difference, self._injected, odd)
 
     def _start(self) -> None:
-        consumer = Consumer(self._log, self._group, self._rng, deaf=self._deaf, slow=self._slow)
+        consumer = Consumer(self._log, self._group, self._rng, slow=self._slow)
         connect: Callable[[Any], Source] = lambda owner: Source(SETTINGS, owner, consumer)  # noqa: E731
         self._workers.append(Service(
-            SETTINGS, self._plan, {}, SimulatedStore(self._engine, self._faults),
+            SETTINGS, self._plan, {}, SimulatedStore(self._engine, self._faults, self._injected),
             Publisher(self._log, self._rng, fails=self._fails), Unheard(), Unheard(), connect,
         ))  # fmt: skip
 
@@ -184,11 +191,16 @@ class Schedule:
         quiet = self._faults.left <= 0
         if quiet:  # from here on every worker hears, and every send arrives
             for one in self._workers:
-                one._source._consumer.deaf = one._source._consumer.slow = one._publisher.fails = 0.0
+                one._source._consumer.deaf, one._source._consumer.slow, one._publisher.fails = 0, 0.0, 0.0
         elif self._faults.hits("rebalance"):
             self._group.rebalance()
         elif len(self._workers) < WORKERS and self._faults.hits("join"):
             self._start()
+        elif len(self._workers) > 1 and self._faults.hits("zombie"):
+            zombie, heir = self._rng.sample(self._workers, 2)
+            zombie._source._consumer.deaf = self._rng.randint(2, 20)
+            self._group.rebalance(without=zombie._source._consumer)
+            self._next = [zombie, heir] * self._rng.randint(1, 3) + [heir] * self._rng.randint(1, 3)
         elif len(self._workers) > 1 and self._faults.hits("leave"):
             self._end(self._rng.choice(self._workers))
         elif self._faults.hits("crash between steps"):
@@ -199,11 +211,8 @@ class Schedule:
             worker.step()
         except Crashed:
             self._die(worker)
-        except NoProgress:  # it ends with 70, and is started again
-            self._injected["ended by itself"] += 1
-            self._die(worker)
-        except StoreOutage:  # the database went away while it was loaded again: it ends with 74
-            self._injected["ended by itself"] += 1
+        except (NoProgress, StateError, StoreOutage) as error:  # it ends by itself, and is started again
+            self._injected[f"ended by itself: {type(error).__name__}"] += 1
             self._die(worker)
 
     def _end(self, worker: Service) -> None:

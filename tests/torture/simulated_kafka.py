@@ -59,25 +59,26 @@ class Group:
         self.members.remove(member)
         self.rebalance()
 
-    def rebalance(self) -> None:
+    def rebalance(self, without: object = None) -> None:
+        """Share the numbers out anew; to none but others, where a member has not been heard of for too long."""
         self.generation += 1
         self._shares = {}
-        for number in range(PARTITIONS):
-            if self.members:
-                self._shares.setdefault(id(self._rng.choice(self.members)), []).append(number)
+        takers = [one for one in self.members if one is not without]
+        for number in range(PARTITIONS if takers else 0):
+            self._shares.setdefault(id(self._rng.choice(takers)), []).append(number)
 
     def share_of(self, member: object) -> list[int]:
         return self._shares.get(id(member), [])
 
 
 class Consumer:
-    """The part of ``kafka.KafkaConsumer`` that ``KafkaSource`` uses. ``deaf`` is how often it does not hear of a new
-    generation, ``slow`` how often a fetch of a partition brings nothing yet.
+    """The part of ``kafka.KafkaConsumer`` that ``KafkaSource`` uses. ``deaf`` is for how many polls it does not hear of a
+    new generation and goes on as if nothing was, ``slow`` how often a fetch of a partition brings nothing yet.
     """
 
-    def __init__(self, log: Log, group: Group, rng: random.Random, *, deaf: float, slow: float) -> None:
+    def __init__(self, log: Log, group: Group, rng: random.Random, *, slow: float) -> None:
         self._log, self._group, self._rng = log, group, rng
-        self.deaf, self.slow = deaf, slow
+        self.deaf, self.slow = 0, slow
         self._generation = 0
         self._numbers: list[int] = []
         self._subscription = SimpleNamespace(assignment={})
@@ -89,7 +90,9 @@ class Consumer:
         self._group.join(self)
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
-        if self._generation != self._group.generation and self._rng.random() >= self.deaf:
+        if self.deaf > 0:
+            self.deaf -= 1
+        elif self._generation != self._group.generation:
             self._hear()
         fetched = {}
         for where, state in self._subscription.assignment.items():
@@ -117,6 +120,9 @@ class Consumer:
             one: SimpleNamespace(position=None, highwater=None, paused=False) for one in mine
         }
         self._listener.on_partitions_assigned(mine)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._subscription.assignment)
 
     def seek(self, where: TopicPartition, offset: int) -> None:
         state = self._subscription.assignment.get(where)

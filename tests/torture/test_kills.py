@@ -18,4 +18,4 @@ def test_workers_killed_under_load_lose_and_double_nothing(tmp_path, record_prop
     (row,) = Results(tmp_path / "results.json").rows.values()
     record_property("told", f"{row.times} kills, {row.checked} records, worst {row.worst_s} s to the next commit")
     assert (2, 2) == (row.times, row.resume)
-    assert row.checked > 50
+    assert row.checked > 15
