@@ -7,6 +7,7 @@ status is 1 when a promise was broken in any of them. Ctrl-C ends the present pa
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ PARTS: dict[str, Part] = {
     "rebalances": part(scenes.rebalances, "rebalances"),
     "broker": part(scenes.broker, "broker"),
     "database": part(scenes.database, "database"),
+    "clock": part(scenes.clock, "clock"),
 }
 
 
@@ -49,6 +51,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--broker", type=int, default=5, help="faults of broker and network in this run")
     parser.add_argument("--database", type=int, default=10, help="faults of PostgreSQL in this run")
+    parser.add_argument("--clock", type=int, default=5, help="steps of the host clock in this run")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     chosen = parser.parse_args(words)
     chosen.only = chosen.only.split(",")
@@ -91,4 +94,5 @@ def go(row: Row, total: int, steps: Iterator[None], results: Results, until: flo
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # brokers and workers must not outlive us
     sys.exit(main())

@@ -9,7 +9,7 @@ import json
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +26,7 @@ from pipelines.settings import Store as StoreSettings
 from pipelines.simulate import PUMP_COURSES, Bed, events
 from pipelines.store import Store
 from pipelines.store.tables import outbox, positions
-from tests.kafka.broker import create_topics
+from tests.kafka.broker import DIE_WITH_PARENT, create_topics
 from tests.pipelines.live import Site, itbwatch
 from tests.torture.courses import ROLE, STAYS_CLOSE_AFTER
 from tests.torture.oracle import Difference, Key, Record, expected, published, stored
@@ -53,16 +53,17 @@ def ward(seed: int, parts: int) -> list[PatientEvent]:
 
 
 class Worker:
-    """One process of the service."""
+    """One process of the service. ``before`` are words of a program that starts it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, before: Sequence[str] = ()) -> None:
         self.site = site
+        self._before = before
         self._log: IO[bytes] = site.log.open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *before: str) -> None:
-        """``before`` are words of a program that starts it."""
-        self.process = subprocess.Popen([*before, *itbwatch("stream", "--config", self.site.config)], stderr=self._log)
+    def start(self) -> None:
+        words = [*DIE_WITH_PARENT, *self._before, *itbwatch("stream", "--config", self.site.config)]
+        self.process = subprocess.Popen(words, stderr=self._log)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -95,12 +96,13 @@ class Worker:
 
 class Deployment:
     """Topics, store and workers of one round. ``parts`` is the number of parts the ward is sent in; ``kafka`` are settings
-    of that name for the workers; ``judged`` is how we reach the store, where the workers reach it by another way.
+    of that name for the workers; ``judged`` is how we reach the store, where the workers reach it by another way;
+    ``before`` starts the workers.
     """
 
     def __init__(
         self, bootstrap: str, folder: Path, *, seed: int, parts: int, workers: int, kafka: dict[str, Any] | None = None,
-        judged: dict[str, Any] | None = None, **options: Any,
+        judged: dict[str, Any] | None = None, before: Sequence[str] = (), **options: Any,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True)
         self.site = Site(
@@ -121,7 +123,7 @@ class Deployment:
         plan = load_plan(self.site.settings)
         self.due: dict[Key, Record] = expected(plan, happened, self._end)
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, delivery_timeout_ms=120_000)
-        self.workers = [Worker(self._another(f"w{number}", kafka or {})) for number in range(workers)]
+        self.workers = [Worker(self._another(f"w{number}", kafka or {}), before) for number in range(workers)]
         self.odd: list[str] = []
         self._sent: deque[Any] = deque()
         self._known: dict[tuple[str, int], int] = {}

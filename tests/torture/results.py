@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import quantiles
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,8 @@ TOLD = 20  # seeds of failures that are kept by name
 
 @dataclass
 class Row:
-    """One part of the campaign. ``times`` counts what was done to the service, ``by_kind`` says what that was;
+    """One part of the campaign. ``times`` counts what was done to the service, ``by_kind`` says what that was, and
+    ``took_s`` how long it needed each time;
     ``resume`` is the seed, or the place, at which the next run goes on; ``odd`` names whatever else was not as promised.
     """
 
@@ -30,7 +32,7 @@ class Row:
     lost: int = 0
     doubled: int = 0
     wrong: int = 0
-    worst_s: float | None = None
+    took_s: list[float] = field(default_factory=list)
     resume: int = 0
     seconds: float = 0.0
     by_kind: Counter[str] = field(default_factory=Counter)
@@ -48,7 +50,11 @@ class Row:
 
     def took(self, seconds: float) -> None:
         """How long the service needed until all was well again."""
-        self.worst_s = round(max(seconds, self.worst_s or 0.0), 2)
+        self.took_s.append(round(seconds, 2))
+
+    @property
+    def worst_s(self) -> float | None:
+        return max(self.took_s, default=None)
 
 
 class Results:
@@ -80,6 +86,9 @@ class Results:
         console = Console(width=None if os.isatty(1) else 160)
         console.print(table)
         for row in self.rows.values():
+            if len(row.took_s) > 1:
+                cuts = quantiles(row.took_s, n=100)
+                console.print(f"{row.part}: p50 {cuts[49]:.1f} s, p99 {cuts[98]:.1f} s", highlight=False)
             for kind, times in sorted(row.by_kind.items()):
                 console.print(f"{row.part}: {times:,} x {kind}", highlight=False, markup=False)
             for text in row.odd:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import socket
+import struct
+import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +24,7 @@ SESSION_MS = 3_000
 """Shorter than a site would take: a pause must outlast it."""
 AT_MOST = 4
 SOCKET = ".s.PGSQL.5432"
+HOST_CLOCK = Path(__file__).with_name("host_clock.c")
 
 
 class _OnBroker:
@@ -204,3 +208,36 @@ def database(_chosen: argparse.Namespace) -> tuple[Scene, str, str, str]:
         "one outcome of every commit",
         "answer to COMMIT lost; PostgreSQL killed, paused, cut off",
     )
+
+
+class ClockSteps(_OnBroker):
+    """A worker whose host clock steps by up to two hours and runs ten times as fast; its monotonic clock goes on, as a
+    kernel's does (``host_clock.c``).
+    """
+
+    def open(self, folder: Path, open_now: ExitStack) -> str:
+        if shutil.which("cc") is None:
+            raise SystemExit("cc is not installed; expected a compiler of C for host_clock.c")
+        self._shim = folder / "host_clock.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self._shim, HOST_CLOCK], check=True)
+        return super().open(folder, open_now)
+
+    def settings(self, folder: Path, seed: int) -> dict[str, Any]:
+        self._clock = folder.parent / f"{folder.name}.clock"
+        self._set(0.0, 1.0)
+        before = ["env", f"LD_PRELOAD={self._shim}", f"CLOCK_STEPS={self._clock}"]
+        return super().settings(folder, seed) | {"before": before}
+
+    def fault(self, made: Deployment, rng: random.Random) -> str:
+        what = rng.choice(("step ahead", "step back", "some step", "ten-fold speed"))
+        ahead = {"step ahead": 7_200.0, "step back": -7_200.0, "some step": rng.uniform(-7_200, 7_200)}
+        self._set(ahead.get(what, 0.0), 10.0 if what == "ten-fold speed" else 1.0)
+        return what
+
+    def _set(self, ahead_s: float, speed: float) -> None:
+        with self._clock.open("r+b" if self._clock.exists() else "wb") as file:  # the worker has it mapped
+            file.write(struct.pack("ddd", ahead_s, speed, time.time()))
+
+
+def clock(_chosen: argparse.Namespace) -> tuple[Scene, str, str, str]:
+    return ClockSteps(), "clock", "0 differences in results", "host clock steps by up to 2 h, runs ten times as fast"
