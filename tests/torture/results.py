@@ -87,7 +87,7 @@ class Results:
         console.print(table)
         for row in self.rows.values():
             if len(row.took_s) > 1:
-                cuts = quantiles(row.took_s, n=100)
+                cuts = quantiles(row.took_s, n=100, method="inclusive")
                 console.print(f"{row.part}: p50 {cuts[49]:.1f} s, p99 {cuts[98]:.1f} s", highlight=False)
             for kind, times in sorted(row.by_kind.items()):
                 console.print(f"{row.part}: {times:,} x {kind}", highlight=False, markup=False)
