@@ -65,7 +65,8 @@ class FileRun:
     def run(self, inject: str | None = None, *, counted: bool = False) -> int | None:
         """Start it and wait until it ends, or has read and sent everything: then it is stopped. Returns the exit status.
 
-        ``inject`` is what strace does to the calls, as in ``signal=KILL:when=3``; ``counted`` = ``calls`` is asked for.
+        ``inject`` is what strace does, as in ``fsync:signal=KILL:when=3``; it counts the calls of each name by itself.
+        ``counted`` = ``calls`` will be asked for.
 
         Raises:
             Hangs: it does neither.
@@ -74,12 +75,12 @@ class FileRun:
         if inject is not None or counted:
             traced = ["strace", "-D", "-qq", "-o", str(self.folder / "calls"), "-e", f"trace={CALLS}"]
         if inject is not None:
-            traced += ["-e", f"inject={CALLS}:{inject}"]
+            traced += ["-e", f"inject={inject}"]
         words = [sys.executable, "-m", "pipelines", "stream", "--config", "config.yaml"]
-        with (self.folder / "stream.log").open("ab") as log:
+        with (self.folder / "stream.log").open("wb") as log:
             process = subprocess.Popen(traced + words, cwd=self.folder, stdout=log, stderr=log)
         try:
-            self._until(lambda: process.poll() is not None or self.finished())
+            self._until(lambda: process.poll() is not None or (self._serves() and self.finished()))
             process.terminate()
             self._until(lambda: process.poll() is not None)
         finally:
@@ -87,9 +88,14 @@ class FileRun:
             process.wait()
         return process.returncode
 
-    def calls(self) -> int:
-        """How many calls the last counted run made."""
-        return len((self.folder / "calls").read_bytes().splitlines())
+    def calls(self) -> list[str]:
+        """The names of the calls that the last counted run made, in their order."""
+        lines = (self.folder / "calls").read_text().splitlines()
+        return [name for name in (line.partition("(")[0] for line in lines) if name in CALLS.split(",")]
+
+    def _serves(self) -> bool:
+        """Whether its start is over: from then on SIGTERM ends it in order."""
+        return b"itbwatch: watching" in (self.folder / "stream.log").read_bytes()
 
     def finished(self) -> bool:
         """Whether all was read, and all that was to be sent was sent."""

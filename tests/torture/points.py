@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.plan_files import load_plan
@@ -42,15 +42,21 @@ def disk(results: Results, chosen: argparse.Namespace) -> tuple[Row, int, Iterat
     return row, len(numbers), _go(row, numbers, _fail)
 
 
-def _kill(number: int, calls: int) -> str | None:
-    return f"signal=KILL:when={number}" if number <= calls else None
+def _kill(number: int, calls: Sequence[str]) -> str | None:
+    return f"{_place(number - 1, calls)}:signal=KILL" if number <= len(calls) else None
 
 
-def _fail(number: int, calls: int) -> str:
-    return f"{DISK[number % 2]}:when={1 + number * APART % calls}{('', '+')[number // 2 % 2]}"
+def _fail(number: int, calls: Sequence[str]) -> str:
+    place = _place(number * APART % len(calls), calls)
+    return f"{place}{('', '+')[number // 2 % 2]}:{DISK[number % 2]}"
 
 
-def _go(row: Row, numbers: range, fault: Callable[[int, int], str | None]) -> Iterator[None]:
+def _place(index: int, calls: Sequence[str]) -> str:
+    """A call as strace finds it again: the so-manieth of its name."""
+    return f"{calls[index]}:when={calls[: index + 1].count(calls[index])}"
+
+
+def _go(row: Row, numbers: range, fault: Callable[[int, Sequence[str]], str | None]) -> Iterator[None]:
     """Do what ``fault`` says to a run for each number; None = there are no more places."""
     if not may_trace():
         raise SystemExit("strace is not installed or may not trace; expected Debian's strace and the right to ptrace")
@@ -60,14 +66,14 @@ def _go(row: Row, numbers: range, fault: Callable[[int, int], str | None]) -> It
         model = FileRun(folder / "model", course(COURSE))
         status = model.run(counted=True)
         due, calls = model.left(), model.calls()
-        row.by_kind["calls of a run"] = calls
+        row.by_kind["calls of a run"] = len(calls)
         row.add(model.difference(plan), *([] if status == 0 else [f"undisturbed: ended with {status}"]))
         for number in numbers:
             if (inject := fault(number, calls)) is None:
                 return
             run = FileRun(folder / f"{number}", course(COURSE))
             try:
-                row.by_kind[_disturb(run, inject, row)] += 1
+                row.by_kind[f"{inject.partition(':')[0]}: {_disturb(run, inject, row)}"] += 1
             except Hangs as error:
                 row.add(Difference(), f"{inject}: {error}")
             else:

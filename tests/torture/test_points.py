@@ -35,8 +35,8 @@ def test_a_process_that_dies_or_cannot_write_at_a_system_call_leaves_what_anothe
     )
 
     points, disk = Results(tmp_path / "results.json").rows.values()
-    assert (1, 300, 1) == (points.times, points.resume, points.by_kind["ended with -9"])
-    assert (1, 7, 1) == (disk.times, disk.resume, disk.by_kind["ended with 74"])
+    assert (1, 300, 1) == (points.times, points.resume, points.by_kind["pwrite64: ended with -9"])
+    assert (1, 7, 1) == (disk.times, disk.resume, disk.by_kind["pwrite64: ended with 74"])
 
 
 @pytest.mark.slow
