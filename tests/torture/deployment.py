@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from detector.clock import minute_ceil
 from detector.events import PatientEvent, Ticked, TimeMoved
+from pipelines.dataset import RANK
 from pipelines.errors import StoreError
 from pipelines.formats.canonical import KINDS, decode_journal, encode
 from pipelines.plan_files import load_plan
@@ -212,8 +213,8 @@ class Deployment:
         return [one.said(3) for one in self.workers]
 
     def difference(self) -> tuple[Difference, Counter[str]]:
-        """What is stored and on the topic beside what is due, and how often records came again there. What the service
-        says of itself (technical alerts) is counted apart.
+        """What is stored and on the topic beside what is due, and how often records came again there; every event
+        of every topic is folded once, and in its order. What the service says of itself (technical alerts) is counted apart.
         """
         with contextlib.closing(Store(self._judged, read_only=True)) as store:
             kept = [one for one in store.alerts(1_000_000) if not _of_itself(one)]
@@ -222,7 +223,11 @@ class Deployment:
         ours = [one for one in topic if not _of_itself(one)]
         apart = Counter({"technical records": sum(_of_itself(one) and b'"canary":true' not in one for one in topic)})
         apart["repeated on the topic"] = len(ours) - len(set(ours))
-        wrong = sum(folded.get(one) != mine for one, mine in self._by_patient().items())
+        wrong = 0
+        for patient_id, mine in self._by_patient().items():
+            found = folded.get(patient_id, [])
+            wrong += _topic_by_topic(found) != _topic_by_topic(mine)
+            apart["patients whose topics were merged in another order"] += found != mine
         return stored(self.due, kept) + published(self.due, ours) + Difference(wrong=wrong), +apart
 
     def _by_patient(self) -> dict[str, list[PatientEvent]]:
@@ -280,6 +285,11 @@ def _events(journal: bytes) -> list[PatientEvent]:
     """What was folded, but for where it stood."""
     told = [decode_journal(line) for line in journal.splitlines()]
     return [replace(event, position=None) for event in told if not isinstance(event, Ticked)]
+
+
+def _topic_by_topic(told: list[PatientEvent]) -> list[PatientEvent]:
+    """The events of one topic after those of another; the order within each is what a topic promises, whatever fails."""
+    return sorted(told, key=lambda event: RANK[type(event)])
 
 
 def _of_itself(record: bytes) -> bool:
