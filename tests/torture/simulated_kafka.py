@@ -83,6 +83,7 @@ class Consumer:
         self._numbers: list[int] = []
         self._subscription = SimpleNamespace(assignment={})
         self._coordinator = SimpleNamespace(request_rejoin=lambda: None)
+        self._fetcher = SimpleNamespace(_next_partition_records=None)
         self._committed: dict[TopicPartition, Any] = {}
 
     def subscribe(self, topics: Sequence[str], listener: Any) -> None:
