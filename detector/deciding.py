@@ -128,14 +128,12 @@ class Deciding:
         step = patient.shown
         if not self.plan.book.late or step is None or not step.found:
             return False
-        answers = ask_late(self.plan.book.late, step.found, step.scores, at)
-        step.found.update(answers)
-        truths = tuple(found.truth for found in answers.values())
+        truths = ask_late(self.plan.book.late, step.found, step.scores, at)
         turned, patient.late_truths = truths != patient.late_truths, truths
         if turned:
-            for asked in self.plan.book.late:
+            for asked, truth in zip(self.plan.book.late, truths, strict=True):
                 if asked.rule:
-                    self.ledger.add("rule_evaluations_total", asked.id, WORDS[answers[asked.id].truth])
+                    self.ledger.add("rule_evaluations_total", asked.id, WORDS[truth])
         return turned
 
     def _scores_fade(self, patient: Patient, after: int) -> int:

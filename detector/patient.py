@@ -195,6 +195,7 @@ class Patient:
         "due",
         "ended",
         "episodes",
+        "fallen",
         "features",
         "found",
         "instant",
@@ -225,6 +226,7 @@ class Patient:
         "series",
         "shown",
         "silent_stay",
+        "standing",
         "stay",
         "suspects",
         "timer",
@@ -267,6 +269,8 @@ class Patient:
         self.looks_before = Looks()
         self.found: dict[str, Found] = {}
         self.untils: list[int] = []
+        self.standing: dict[int, Found] = {}
+        self.fallen = 0  # bit i: the kept answer i does not stand any more
         self.asked_due = NEVER
         self.true_rules = 0
         self.memory: dict[str, Memo] = {}
@@ -300,7 +304,7 @@ class Patient:
 
     def forget_answers(self) -> None:
         """Nothing is asked while no stay is open. A row of this very minute stays due: a stay may open again in it."""
-        self.found, self.untils = {}, []
+        self.found, self.untils, self.standing = {}, [], {}
         self.asked_due = self.due = NEVER
         self.score_due = self.score_due if self.score_due <= self.now else NEVER
         self.true_rules = 0

@@ -33,11 +33,13 @@ def ask(book: RuleBook, view: View, changed: Iterable[str], ledger: Ledger) -> M
     patient, now, index = view.patient, view.now, book.index
     if not patient.untils:
         patient.untils = [NEVER] * len(book.asked)
+        patient.standing, patient.fallen = {}, 0
         pending = index.everything & ~index.displays
     else:
         pending = 0
         for name in changed:
             pending |= index.readers.get(name, 0)
+            patient.fallen |= index.standing.get(name, 0)
         if patient.asked_due <= now:
             for number, until in enumerate(patient.untils):
                 if until <= now:

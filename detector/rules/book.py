@@ -27,13 +27,15 @@ class Asked(Struct, frozen=True):
 class Index(Struct, frozen=True):
     """Who must be asked again, as bit sets over the order of asking: bit i stands for ``asked[i]``.
 
-    ``readers`` maps what can change (a signal, ``pump``, ``context``, ``stay``, ``rule:ID``) to those who read it.
+    ``readers`` maps what can change (a signal, ``pump``, ``context``, ``stay``, ``rule:ID``) to those who read it,
+    ``standing`` to the questions whose kept answers it makes fall (bit i stands for the one of number i).
     """
 
     readers: dict[str, int]
     rules: int
     displays: int
     everything: int
+    standing: dict[str, int]
 
 
 class Rule(Struct, frozen=True):
@@ -106,7 +108,8 @@ class RuleBook(Struct, frozen=True):
     gate: str
 
 
-def index_of(ordered: list[Asked]) -> Index:
+def index_of(ordered: list[Asked], standing: dict[str, int]) -> Index:
+    """Who reads what, among these and among the questions that are kept."""
     readers: dict[str, int] = {}
     rules = displays = 0
     for number, asked in enumerate(ordered):
@@ -115,7 +118,7 @@ def index_of(ordered: list[Asked]) -> Index:
         displays |= bit if asked.display else 0
         for need in asked.needs:
             readers[need] = readers.get(need, 0) | bit
-    return Index(readers, rules, displays, (1 << len(ordered)) - 1)
+    return Index(readers, rules, displays, (1 << len(ordered)) - 1, standing)
 
 
 def only(book: RuleBook, identity: str) -> RuleBook:
@@ -128,4 +131,6 @@ def only(book: RuleBook, identity: str) -> RuleBook:
             wanted.add(asked.id)
             pending += [need.removeprefix("rule:") for need in asked.needs if need.startswith("rule:")]
     kept = [asked for asked in book.asked if asked.id in wanted]
-    return structs.replace(book, asked=tuple(kept), late=(), index=index_of(kept), remembered=frozenset(), scores=())
+    return structs.replace(
+        book, asked=tuple(kept), late=(), index=index_of(kept, book.index.standing), remembered=frozenset(), scores=()
+    )

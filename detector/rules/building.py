@@ -15,6 +15,7 @@ from detector.rules.book import Asked, Cap, Rule, RuleBook, Shown, index_of
 from detector.rules.compiling import Compiler
 from detector.rules.logic import Points
 from detector.rules.scored import SCORE
+from detector.rules.standing import Questions
 from detector.rules.truth import TRUE, UNKNOWN, Found, Term
 from detector.rules.view import Masks, View
 from detector.rules.words import TableRow
@@ -67,6 +68,7 @@ class _Builder:
         self.lines: list[str] = []
         self.asked: dict[str, Asked] = {}
         self.order: list[str] = []
+        self.questions = Questions()
         self.tables = self._tables(self._part("definitions.yaml", "tables"))
         self.tables_for_rules = {**self.tables, "pump_register_complete": pump_register_complete}
         self.written: dict[str, tuple[str, RuleWritten]] = {}
@@ -120,7 +122,7 @@ class _Builder:
         version = str(self._mapping("definitions.yaml").get("version", ""))
         self.tables_for_rules["run_gaps"] = {asked.id: asked.run_gap for asked in ordered if asked.run_gap}
         return RuleBook(
-            version=version, asked=tuple(ordered), late=tuple(late), index=index_of(ordered), rules=rules, caps=caps, masks=masks, tables=self.tables_for_rules,
+            version=version, asked=tuple(ordered), late=tuple(late), index=index_of(ordered, self.questions.readers()), rules=rules, caps=caps, masks=masks, tables=self.tables_for_rules,
             remembered=remembered, run_gaps={a.id: a.run_gap for a in ordered if a.run_gap}, gate="CTX-01", **bedside,
         )  # fmt: skip
 
@@ -143,7 +145,7 @@ class _Builder:
         self, identity: str, when: object, path: str, problems: Problems, *, rule: bool = False, display: bool = False,
         run_gap: int = 0, unknown_when: object = None,
     ) -> str:  # fmt: skip
-        compiler = Compiler(self.catalogue, self.tables, frozenset(self.named), problems)
+        compiler = Compiler(self.catalogue, self.tables, frozenset(self.named), problems, self.questions)
         term = compiler.compile(when, path)
         if unknown_when is not None:
             masked = compiler.compile(unknown_when, path.replace("when", "unknown_when"))
@@ -286,7 +288,7 @@ class _Builder:
         shown["panel"] = tuple(panel)
         scores = []
         for i, entry in enumerate(data.get("scores") or ()):
-            compiler = Compiler(self.catalogue, self.tables, frozenset(self.named), problems)
+            compiler = Compiler(self.catalogue, self.tables, frozenset(self.named), problems, self.questions)
             term = compiler.compile({"points": entry}, f"$.scores[{i}]")
             if isinstance(term, Points):
                 scores.append((term.name, term))

@@ -29,7 +29,8 @@ from detector.rules.logic import All, AtLeast, Not, NotKnown, Points
 from detector.rules.logic import Any as AnyOf
 from detector.rules.memory import RuleBegan, RuleHeld, RuleIs, RuleWas
 from detector.rules.readings import BaseUnknown, Every, NoReading, Op, Reads, Threshold
-from detector.rules.scored import Scored
+from detector.rules.scored import SCORE, Scored
+from detector.rules.standing import COMBINED, Questions
 from detector.rules.trends import Fall, Grows, Range, Responded, Rise, Swing
 from detector.rules.truth import Term
 from detector.rules.view import View
@@ -60,12 +61,16 @@ from detector.rules.words import (
 
 
 class Compiler:
-    """Turns conditions into terms. ``rules`` are the ids that ``rule``, ``was``, ``held`` and ``began`` may name."""
+    """Turns conditions into terms. ``rules`` are the ids that ``rule``, ``was``, ``held`` and ``began`` may name;
+    ``questions`` takes those whose answers are kept (None = none is).
+    """
 
     def __init__(
-        self, catalogue: Catalogue, tables: Mapping[str, Any], rules: frozenset[str], problems: Problems
-    ) -> None:
+        self, catalogue: Catalogue, tables: Mapping[str, Any], rules: frozenset[str], problems: Problems,
+        questions: Questions | None = None,
+    ) -> None:  # fmt: skip
         self.catalogue, self.tables, self.rules, self.problems = catalogue, tables, rules, problems
+        self._questions = questions
         self._kinds: dict[str, Callable[[Any, str], Term | None]] = {
             "all": lambda data, path: self._combined(All, data, path),
             "any": lambda data, path: self._combined(AnyOf, data, path),
@@ -108,7 +113,10 @@ class Compiler:
             self.problems.add(f"{path}.{kind}", f"no such condition; expected one of {', '.join(self._kinds)}"
                               f"{nearest(str(kind), self._kinds)}")  # fmt: skip
             return None
-        return build(body, f"{path}.{kind}")
+        term = build(body, f"{path}.{kind}")
+        if term is None or self._questions is None or kind in COMBINED or SCORE in term.needs:
+            return term
+        return self._questions.one(kind, body, term)
 
     # --- combinations --------------------------------------------------------------------------------------------
 

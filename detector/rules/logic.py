@@ -25,13 +25,14 @@ class All:
         cites: tuple[Cite, ...] = ()
         blanks: frozenset[str] = frozenset()
         for term in self.terms:
-            found = term.ask(view)
-            if found.truth == FALSE:
-                return Found(FALSE, found.until)
-            truth = min(truth, found.truth)
-            until = min(until, found.until)
-            cites += found.cites
-            blanks |= found.blanks
+            its_truth, stands, lines, lacks = term.ask(view)
+            if its_truth == FALSE:
+                return Found(FALSE, stands)
+            truth = min(truth, its_truth)
+            until = min(until, stands)
+            cites += lines
+            if lacks:
+                blanks |= lacks
         return Found(truth, until, cites if truth == TRUE else (), blanks)
 
 
@@ -47,12 +48,13 @@ class Any:
         cites: tuple[Cite, ...] = ()
         blanks: frozenset[str] = frozenset()
         for term in self.terms:
-            found = term.ask(view)
-            truth = max(truth, found.truth)
-            until = min(until, found.until)
-            if found.truth == TRUE:
-                cites += found.cites
-            blanks |= found.blanks
+            its_truth, stands, lines, lacks = term.ask(view)
+            truth = max(truth, its_truth)
+            until = min(until, stands)
+            if its_truth == TRUE:
+                cites += lines
+            if lacks:
+                blanks |= lacks
         return Found(truth, until, cites, blanks if truth == UNKNOWN else frozenset())
 
 
@@ -120,14 +122,15 @@ class Points:
         blanks: frozenset[str] = frozenset()
         for number, (points, group, term) in enumerate(self.items):
             key = group or str(number)
-            found = term.ask(view)
-            until = min(until, found.until)
-            if found.truth == TRUE:
+            truth, stands, lines, lacks = term.ask(view)
+            until = min(until, stands)
+            if truth == TRUE:
                 sure[key] = max(sure.get(key, 0), points)
-                cites += found.cites
-            if found.truth != FALSE:
+                cites += lines
+            if truth != FALSE:
                 possible[key] = max(possible.get(key, 0), points)
-            blanks |= found.blanks
+            if lacks:
+                blanks |= lacks
         floor = sum(sure.values())
         return floor, sum(possible.values()) - floor, Found(TRUE, until, cites, blanks)
 

@@ -16,7 +16,7 @@ class RuleIs:
 
     def ask(self, view: View) -> Found:
         found = view.found[self.rule]
-        return found._replace(until=NEVER)
+        return found if found.until == NEVER else Found(found.truth, NEVER, found.cites, found.blanks)
 
 
 class RuleWas:

@@ -225,37 +225,50 @@ class Every:
         limit, until = self.threshold(view)
         if limit is None or view.unreadable(self.signal):
             return blank(self.signal, until)
-        series = view.series(self.signal)
-        window = [k for k in series.between(after, view.now) if series.usable[k]] if series is not None else []
-        if series is not None and window:
-            values = [(series.at[k], series.value[k], cite(view, series, self.signal, k)) for k in window]
-        else:
-            values = _mean_pressures(view, self.signal, after) if self.computed else []
-        if not values:
+        values, series = self._values(view, after)
+        if series is None or not values:
             return blank(self.signal, until)
         low, high = bounds(self.op, limit)
-        leaves = min(until, values[0][0] + self.within)
-        if not all((low is None or value >= low) and (high is None or value <= high) for _, value, _ in values):
+        first, last = values[0][0], values[-1][0]
+        leaves = min(until, series.at[first] + self.within)
+        if not all((low is None or value >= low) and (high is None or value <= high) for _, value in values):
             return Found(FALSE, leaves)
         if len(values) < self.n:
             return blank(self.signal, leaves)
-        return Found(TRUE, leaves, tuple(dict.fromkeys((values[0][2], values[-1][2]))))
+        if series is view.series(self.signal):
+            lines = [cite(view, series, self.signal, k) for k in (first, last)]
+        else:
+            unit = view.catalogue.signals[self.signal].unit
+            lines = [
+                cite(view, series, "sbp", k, "mean computed from systolic and diastolic")._replace(
+                    signal=self.signal, value=value, unit=unit
+                )
+                for k, value in (values[0], values[-1])
+            ]
+        return Found(TRUE, leaves, tuple(dict.fromkeys(lines)))
+
+    def _values(self, view: View, after: int) -> tuple[list[tuple[int, float]], Series | None]:
+        """The readings as (index, value), and the series that they are of."""
+        series = view.series(self.signal)
+        if series is not None:
+            values = [(k, series.value[k]) for k in series.between(after, view.now) if series.usable[k]]
+            if values:
+                return values, series
+        return (_mean_pressures(view, self.signal, after), view.series("sbp")) if self.computed else ([], None)
 
 
-def _mean_pressures(view: View, signal: str, after: int) -> list[tuple[int, float, Cite]]:
+def _mean_pressures(view: View, signal: str, after: int) -> list[tuple[int, float]]:
+    """Of each systolic reading with a diastolic one of its instant: its index, and the mean."""
     systolic, diastolic = view.series("sbp"), view.series("dbp")
     if systolic is None or diastolic is None:
         return []
     low = {diastolic.at[k]: diastolic.value[k] for k in diastolic.between(after, view.now) if diastolic.usable[k]}
-    means = []
-    for k in systolic.between(after, view.now):
-        at = systolic.at[k]
-        if systolic.usable[k] and at in low:
-            mean = view.catalogue.signals[signal].round((systolic.value[k] + 2 * low[at]) / 3)
-            line = cite(view, systolic, "sbp", k, "mean computed from systolic and diastolic")
-            unit = view.catalogue.signals[signal].unit
-            means.append((at, mean, line._replace(signal=signal, value=mean, unit=unit)))
-    return means
+    rounded = view.catalogue.signals[signal].round
+    return [
+        (k, rounded((systolic.value[k] + 2 * low[systolic.at[k]]) / 3))
+        for k in systolic.between(after, view.now)
+        if systolic.usable[k] and systolic.at[k] in low
+    ]
 
 
 class NoReading:

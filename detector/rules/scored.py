@@ -52,13 +52,15 @@ class LateView:
 
 def ask_late(
     late: Sequence[Asked], found: dict[str, Found], scores: Mapping[str, tuple[int, Score]], now: int
-) -> dict[str, Found]:
-    """The answers of the questions of pass 2, in the order in which they name each other."""
-    view = LateView(dict(found), scores, now)
-    answers: dict[str, Found] = {}
+) -> tuple[int, ...]:
+    """Put the answers of the questions of pass 2 beside those of pass 1, in the order in which they name each other.
+
+    Returns their truths.
+    """
+    view = LateView(found, scores, now)
     for asked in late:
-        answers[asked.id] = view.found[asked.id] = asked.term.ask(view)
-    return answers
+        found[asked.id] = asked.term.ask(view)
+    return tuple(found[asked.id].truth for asked in late)
 
 
 def of_stay(scores: Mapping[str, tuple[int, Score]], opened_at: int) -> dict[str, tuple[int, Score]]:

@@ -157,7 +157,7 @@ def test_a_patient_stored_and_loaded_at_any_event_goes_on_as_if_nothing_happened
 
 def state_of(patient: object) -> dict[str, object]:
     """Everything remembered of a patient, save what exists only to save work."""
-    aside = {"unsaved", "saved_segments", "shown", "asked_due", "untils", "features"}
+    aside = {"unsaved", "saved_segments", "shown", "asked_due", "untils", "standing", "fallen", "features"}
     state = {name: getattr(patient, name) for name in type(patient).__slots__ if name not in aside}  # type: ignore[attr-defined]
     state["series"] = {name: series for name, series in state["series"].items() if len(series) or series.older}  # type: ignore[attr-defined]
     return state
