@@ -7,7 +7,7 @@ until there are too many; then they are spilled to disk (``pipelines.collecting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,14 @@ def as_it_is(table: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
+Told = Callable[[str, int], object]
+"""(the table that is read, how many of its rows have been)."""
+
+
+def silent(table: str, rows: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
 class Collector:
     """Takes the rows of one data set. ``rejected`` counts what was left out, by (topic, reason)."""
 
@@ -59,6 +67,7 @@ class Collector:
         self.stays = pl.DataFrame(schema=STAY_COLUMNS)
         self.with_stays = False
         self.remarks: list[str] = []
+        self.told: Told = silent
         self._patients: frozenset[str] = frozenset()
         self._derive: Derive = lambda table: in_content_order(derive(table))
         self._files: list[str] = [name]
@@ -71,14 +80,14 @@ class Collector:
     def rows(self, table: Table, items: tuple[str, frozenset[str]], topic: str = "observations") -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
         """The rows of a table with one of these items; how many had another one is counted."""
         seen: Counter[str] = Counter()
-        yield from table.batches(items, seen)
+        yield from table.batches(items, seen, self.told)
         self.saw(table.name, seen)
         self.rejected[topic, "other_item"] += sum(count for item, count in seen.items() if item not in items[1])
         self._split(table, topic)
 
     def every_row(self, table: Table, topic: str) -> Iterator[tuple[Path, pl.DataFrame]]:
         """The rows of a table that has no items; those that could not be split into cells are counted."""
-        yield from table.batches()
+        yield from table.batches(told=self.told)
         self._split(table, topic)
 
     def whole(self, table: Table, topic: str = "encounters") -> pl.DataFrame:

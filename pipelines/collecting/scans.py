@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,21 +101,28 @@ class Table:
         """Rows that were left out because they could not even be split into cells, by reason."""
         self._names = [_ours(path, columns) for path in parts]
 
-    def batches(self, items: tuple[str, frozenset[str]] | None = None, seen: Counter[str] | None = None) -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
+    def batches(
+        self, items: tuple[str, frozenset[str]] | None = None, seen: Counter[str] | None = None,
+        told: Callable[[str, int], object] = lambda *_: None,
+    ) -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
         """The rows, part by part and some at a time, as ``pipelines.tables.as_kinds`` gives them, with ``row``.
 
-        ``items`` = (column, values): only rows with one of these values. ``seen`` counts every value of that column.
+        ``items`` = (column, values): only rows with one of these values. ``seen`` counts every value of that column;
+        ``told`` hears how many rows of the table were read.
 
         Raises:
             InputRefused: a part cannot be read to its end, or a column is of another kind.
         """
         self.faults.clear()  # a table may be read twice
+        rows = 0
         for path, names in zip(self.parts, self._names, strict=True):
             start = 0
             for raw in _raw(path, names, self.faults):
                 count = len(raw)
                 frame = raw.with_columns(row=pl.int_range(start, start + count, dtype=pl.Int64))
                 start += count
+                rows += count
+                told(self.name, rows)
                 if items is not None:
                     cells = as_kinds(path, frame.select(items[0]), Columns({items[0]: "text"}, {}))[items[0]]
                     if seen is not None:

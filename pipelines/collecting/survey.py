@@ -17,7 +17,7 @@ import polars as pl
 from detector.catalogue.signals import Catalogue
 from detector.clean import Refused, clean, name_of
 from detector.events import Encounter, Observation, Pump
-from pipelines.collecting.collector import Collector
+from pipelines.collecting.collector import Collector, Told, silent
 from pipelines.collecting.item_maps import ItemMap, item_map
 from pipelines.collecting.scans import Folder
 from pipelines.dataset import InputRefused
@@ -102,8 +102,10 @@ class Survey(Collector):
         return sorted(found, key=lambda one: -one[3])
 
 
-def survey(format_name: str, inputs: Sequence[Path], settings: Settings, catalogue: Catalogue) -> Survey:
-    """Read a data set once, counting.
+def survey(
+    format_name: str, inputs: Sequence[Path], settings: Settings, catalogue: Catalogue, told: Told = silent
+) -> Survey:
+    """Read a data set once, counting; ``told`` hears how far it is.
 
     Raises:
         InputRefused: it cannot be replayed.
@@ -111,6 +113,7 @@ def survey(format_name: str, inputs: Sequence[Path], settings: Settings, catalog
         OSError: an input cannot be read.
     """
     counted = Survey(format_name, catalogue)
+    counted.told = told
     module = import_module(f"pipelines.datasets.{format_name.replace('-', '_')}")
     if hasattr(module, "load"):
         module.load(inputs, counted)

@@ -15,6 +15,7 @@ from detector.rules.overlay import Overlay
 from pipelines.datasets import FORMATS
 from pipelines.model_files import open_scorer
 from pipelines.plan_files import beside, catalogue_of, load_plan, overlay_of, read_catalogue, shadow_settings
+from pipelines.progress import reading
 from pipelines.settings import Settings
 from pipelines.settings_file import load_settings, named, read_settings, with_overlay
 from pipelines.store import Store
@@ -101,7 +102,9 @@ def _look_at_data(inputs: tuple[Path, ...], format_name: str | None, config: Pat
     if format_name is None or not inputs:
         raise click.UsageError("--format NAME and PATH belong together; expected both, or neither")
     settings = load_settings(config) if config.exists() else Settings()
-    counted = survey(format_name, inputs, settings, load_plan(settings).catalogue)
+    catalogue = load_plan(settings).catalogue
+    with reading() as told:
+        counted = survey(format_name, inputs, settings, catalogue, told)
     for line in lines(counted, format_name):
         click.echo(line)
     click.echo(f"it can be replayed: itbwatch replay --format {format_name} {' '.join(map(str, inputs))} --out DIR")

@@ -22,6 +22,7 @@ from pipelines.datasets import FORMATS, open_dataset
 from pipelines.errors import SourceError
 from pipelines.formats.canonical import KINDS, encode
 from pipelines.kafka_clients import create_topics, producer
+from pipelines.progress import reading
 from pipelines.settings import Kafka, Settings
 from pipelines.settings_file import load_settings, with_servers
 from pipelines.usage import Number
@@ -66,7 +67,10 @@ def command(
     if others:
         problem = f"{', '.join(others)}; expected canonical, which is what publish writes; use topics of their own"
         raise ConfigError([f"config.yaml $.kafka.formats: {problem}"])
-    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
+    with reading() as progress:
+        dataset = open_dataset(
+            format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings, told=progress
+        )
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
     made = create_topics(kafka, [*kafka.topics.model_dump().values(), *settings.exports.places()], partitions)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.drift import make_reference, write_reference
 from pipelines.exports import EXPORTS, exporter
 from pipelines.plan_files import load_plan, load_site
+from pipelines.progress import bar, reading
 from pipelines.replay import replay
 from pipelines.reports.report import MOST_PAGES, report
 from pipelines.results import check_output, summarise, write
@@ -70,11 +67,14 @@ def command(
     check_output(out)
     settings, plan = load_site(config, overlay)
     started = time.perf_counter()
-    dataset = open_dataset(format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings)
+    with reading() as told:
+        dataset = open_dataset(
+            format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings, told=told
+        )
     challenger = None if shadow is None else with_overlay(settings, shadow)
     if challenger is not None:
         load_plan(challenger)
-    with _progress(len(dataset) * (1 if challenger is None else 2)) as advance:
+    with bar(len(dataset) * (1 if challenger is None else 2)) as advance:
         outcome = replay(dataset, settings, workers=workers, progress=advance)
         taken = time.perf_counter() - started
         beside = None if challenger is None else replay(dataset, challenger, workers=workers, progress=advance).records
@@ -87,7 +87,7 @@ def command(
     summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
     first, stays_shown, pages = report(dataset, outcome, summary, plan, most=report_stays, workers=workers)
-    with _progress(stays_shown, "report", "pages/s") as advance:
+    with bar(stays_shown, "report", "pages/s") as advance:
         write(out, outcome.records, summary, first, asked_for, beside, _told(pages, advance))
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
@@ -98,30 +98,10 @@ def command(
     _print(summary, out)
 
 
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} {self._unit}")
-
-
 def _told(pages: Iterable[tuple[str, str]], advance: Callable[[int], object]) -> Iterator[tuple[str, str]]:
     for page in pages:
         yield page
         advance(1)
-
-
-@contextmanager
-def _progress(total: int, what: str = "replay", unit: str = "rows/s") -> Iterator[Callable[[int], object]]:
-    """A bar with rate and remaining time on a terminal, silence in a pipe."""
-    bar = Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda events: bar.advance(task, events)
 
 
 def _print(summary: Mapping[str, Any], out: Path) -> None:

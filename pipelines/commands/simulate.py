@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 import polars as pl
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detector.clock import from_datetime, to_datetime
 from detector.errors import ConfigError, nearest
 from detector.events import Context, Encounter, Observation, PatientEvent, Pump
 from pipelines.formats.canonical import encode
+from pipelines.progress import bar
 from pipelines.simulate import Bed, events, random_ward
 from pipelines.simulate.backgrounds import Split
 from pipelines.usage import Number
@@ -146,7 +143,7 @@ def _inject(
         else list(backgrounds(read([observations], stays, None)))
     )
     usable = [one for one in found if part in (None, split(one.patient_id, seed)) and unsuitable(one) is None]
-    with _progress(courses * len(cases) + len(usable)) as advance:
+    with bar(courses * len(cases) + len(usable), "stays", "stays/s") as advance:
         cohort = build(usable, courses, seed=seed, with_tone=with_tone, cases=cases, progress=advance)
     write(cohort, out)
     made = len(cohort.stays) - len(usable)
@@ -169,18 +166,6 @@ def _cases(kinds: str | None) -> list[tuple[str, str | None]]:
         if kind not in known:
             raise ConfigError([f"--kinds {kind!r}: expected some of {', '.join(known)}{nearest(kind, known)}"])
     return [case for case in cases if case[0] in asked]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar with remaining time on a terminal, silence in a pipe."""
-    bar = Progress(
-        TextColumn("stays"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True),
-        disable=not sys.stderr.isatty(), transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("stays", total=total)
-        yield lambda done: bar.advance(task, done)
 
 
 def _stays(made: Iterable[PatientEvent]) -> list[list[object]]:

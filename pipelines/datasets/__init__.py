@@ -15,7 +15,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from detector.errors import ConfigError, nearest
-from pipelines.collecting.collector import Collector, as_it_is
+from pipelines.collecting.collector import Collector, Told, as_it_is, silent
 from pipelines.dataset import Dataset, declare_pumps, forget_pumps
 from pipelines.datasets import canonical
 from pipelines.settings import CodeMaps, Settings
@@ -33,12 +33,13 @@ def open_dataset(
     pumps: str | None,
     context: Path | None,
     settings: Settings | None = None,
+    told: Told = silent,
 ) -> Dataset:
     """Read a data set and say of its patients whether they have a pump.
 
     ``pumps``: ``"all"``, ``"none"``, the name of an NDJSON file of pump events (patients it does not name have none),
     or None = only what the inputs themselves say. Where it is given it overrides them: their pump events are counted as
-    ``overridden`` and kept out.
+    ``overridden`` and kept out. ``told`` hears which table is read, and how many of its rows have been.
 
     Raises:
         InputRefused: an input cannot be used as a whole.
@@ -48,12 +49,13 @@ def open_dataset(
     module = import_module(f"{__name__}.{format_name.replace('-', '_')}")
     if hasattr(module, "load"):
         collect = Collector(format_name, getattr(module, "DERIVE", as_it_is))
+        collect.told = told
         module.load(inputs, collect)
         dataset = canonical.add_stays_and_context(collect.dataset(), stays, context)
     else:
-        told = settings or Settings()
-        dataset = module.reader(told)(inputs, stays, context)
-        if told.file.codes_of is None and any(told.kafka.code_maps.of(topic) for topic in CodeMaps.model_fields):
+        site = settings or Settings()
+        dataset = module.reader(site)(inputs, stays, context)
+        if site.file.codes_of is None and any(site.kafka.code_maps.of(topic) for topic in CodeMaps.model_fields):
             dataset.remarks.append(
                 "kafka.code_maps is not used: file.codes_of names no topic whose codes the inputs speak"
             )

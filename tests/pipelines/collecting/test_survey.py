@@ -12,6 +12,7 @@ from pipelines.collecting.item_maps import item_map
 from pipelines.collecting.survey import TAKEN, Survey, lines, survey
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
+from tests.pipelines.terminal import on_a_terminal
 
 MISSION = ("temp", "ck", "plt", "creat", "ast", "alt")
 NAMED_LIKE_THEM = re.compile(
@@ -139,3 +140,13 @@ def test_format_and_path_belong_together(tmp_path: Path) -> None:
 
     assert 2 == done.returncode
     assert "--format NAME and PATH belong together" in done.stderr
+
+
+def test_a_terminal_sees_which_table_is_read_and_how_far(shared: Path) -> None:
+    code, seen = on_a_terminal("check", "--format", "mimic-iii", shared / "data" / "raw" / "mimic-iii-demo-1.4")
+
+    assert 0 == code
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    rows = [int(number.replace(",", "")) for number in re.findall(r"reading chartevents +([0-9,]+) rows", plain)]
+    assert rows == sorted(rows)
+    assert 2 < len(set(rows))
