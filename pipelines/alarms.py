@@ -67,6 +67,7 @@ class Alarms:
         self._plan, self._used = plan, used
         self._open: dict[int, dict[Subject, AlertRecord]] = {}
         self._noted: dict[int, list[Noted]] = {}
+        self._due: dict[int, list[Noted]] = {}
         self._newest: dict[tuple[int, Subject], int] = {}
 
     def gained(self, partition: int, standing: Iterable[AlertRecord]) -> None:
@@ -74,7 +75,10 @@ class Alarms:
         self._open[partition] = {subject(one): one for one in standing}
 
     def lost(self, partition: int) -> list[str]:
-        """Forget a partition; returns the ids of the alerts that another worker has now. What was noted is kept."""
+        """Forget a partition; returns the ids of the alerts that another worker has now. What was noted and is not stored
+        is kept: a partition that is loaded anew lets it out then.
+        """
+        self._noted[partition] = self._due.pop(partition, []) + self._noted.get(partition, [])
         return [one.alert_id for one in self._open.pop(partition, {}).values()]
 
     def standing(self) -> dict[Subject, AlertRecord]:
@@ -90,7 +94,7 @@ class Alarms:
         self._noted.setdefault(partition, []).append(Noted((kind, role), detail))
 
     def due(self, partition: int, at: int | None, over: Collection[Subject] = ()) -> list[AlertRecord]:
-        """The records to let out now; each must be given to ``let_out``.
+        """The records to let out now; each must be given to ``let_out``, and ``stored`` be called when they are kept.
 
         Args:
             partition: one of ours.
@@ -100,7 +104,9 @@ class Alarms:
         now = wall_ms() if at is None else at
         mine = self._open[partition]
         records: list[AlertRecord] = []
-        for about, detail in self._noted.pop(partition, []):
+        noted = self._noted.pop(partition, [])
+        self._due.setdefault(partition, []).extend(noted)
+        for about, detail in noted:
             self._newest[partition, about] = now
             if about not in mine and all(subject(one) != about for one in records):
                 records.append(self._begins(partition, about, now, detail))
@@ -119,6 +125,10 @@ class Alarms:
         for alarms in self._open.values():
             if alarms.get(subject(record), record).alert_id == record.alert_id:
                 alarms.pop(subject(record), None)
+
+    def stored(self, partition: int) -> None:
+        """What was due of a partition is kept."""
+        self._due.pop(partition, None)
 
     def _begins(self, partition: int, about: Subject, at: int, detail: str) -> AlertRecord:
         kind = KINDS[about[0]]

@@ -27,40 +27,36 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-import msgspec
-
-from detector import snapshot
-from detector.engine import Ward, run
+from detector.engine import run
 from detector.events import Acknowledgement, Event, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
 from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, STALLED, Alarms
-from pipelines.canary.course import Flock, fly
+from pipelines.canary.course import fly
 from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
 from pipelines.drift_watch import DriftWatch
-from pipelines.errors import NoProgress, StoreError, StoreOutage
+from pipelines.errors import StoreError, StoreOutage
 from pipelines.exports import exporter
+from pipelines.fencing import Spells
 from pipelines.horizon import Horizon
 from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
 from pipelines.merges import run_with_merges
-from pipelines.outages import Quarantine
 from pipelines.outbox import Publisher
+from pipelines.owned import Found, Owned, find, meet
 from pipelines.ports import Board, Metrics
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.state_size import StateSize
 from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
 from pipelines.store.audit import Detail
-from pipelines.store_outage import outlast
-from pipelines.technical import Subject, opened, owner, resolved
+from pipelines.store_outage import Outages
+from pipelines.technical import Subject, opened, resolved
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
@@ -70,22 +66,6 @@ PUBLISH_ROWS = 1_000
 PERSONAL = "personal"
 HOST = "host"
 MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
-FENCED_IN_A_ROW = 3  # then somebody else truly owns what the group gave us, or two deployments share a store
-
-
-@dataclass
-class Owned:
-    """A partition number that is ours: its patients, and the positions as they are stored.
-
-    Patients for whom nothing is due (discharged, all readings forgotten) are in the store only, until they come back.
-    """
-
-    ward: Ward
-    positions: dict[str, int]
-    quarantine: Quarantine
-    size: StateSize = field(default_factory=StateSize)
-    flock: Flock = field(default_factory=Flock)
-    fenced: int = 0
 
 
 class Service:
@@ -137,6 +117,8 @@ class Service:
         self._stopping = False
         self._store_up = True
         self._parked = 0
+        self._spells = Spells(settings.kafka.session_timeout_ms)
+        self._outages = Outages(store, settings.store.outage_ms, lambda: self._stopping)
         self._source = connect(self)
 
     def run(self) -> None:
@@ -175,28 +157,23 @@ class Service:
         return told
 
     def step(self) -> int:
-        """One round; returns the number of records it took."""
-        poll = self._settings.poll
-        raws = self._source.poll(poll.max_records, poll.timeout_ms)
-        by_partition: defaultdict[int, list[RawRecord]] = defaultdict(list)
-        for raw in raws:
-            by_partition[raw.partition].append(raw)
+        """One round; returns the number of records it took, 0 in an outage of the store."""
+        began_s = time.monotonic()
         try:
-            decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
-            works = [one for one in decided if one is not None]
-            self._watch_drift(works)
-            for one in works:
-                ward, hand_over = self._owned[one.work.partition].ward, self._settings.source == "kafka"
-                to_store(one, ward, self._exports, hand_over=hand_over)
-            stored = self._commit(works)
+            raws = self._source.poll(self._settings.poll.max_records, self._settings.poll.timeout_ms)
+            stored = self._work(raws)
             self._publish()
         except StoreError as error:
             self._store_up = False
             self._metrics.store_up(False)
             if not isinstance(error, StoreOutage):
                 raise
-            self._begin_again(error)
-            return len(raws)
+            # Nobody knows what became of the transaction it was in: everything that is ours goes on from what is stored.
+            ours = sorted(self._owned)
+            self._outages.outlast(error, began_s, lambda: self._load(*ours))
+            return 0
+        self._store_up = True
+        self._outages.over()
         for one in stored:
             offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
             if offsets:
@@ -207,41 +184,11 @@ class Service:
     # -- what the source tells us ----------------------------------------------------------------------------------
 
     def gained(self, partition: int) -> Mapping[str, int]:
-        self._store.retry_parked(partition)  # its cause may be mended by now
-        stored = self._store.load(partition)
-        ward = Ward(self._plan, stored.positions.get(TICK))
-        for one in stored.patients:
-            ward.adopt(snapshot.load(self._plan, one.head, one.segments))
-        quarantine = Quarantine(
-            self._models, self._plan.models, self._store.model_events(partition), restore=self._restore_models
-        )
-        alarms = [msgspec.json.decode(one, type=AlertRecord) for one in self._store.open_alerts_of(owner(partition))]
-        self._owned[partition] = Owned(ward, stored.positions, quarantine)
-        self._alarms.gained(partition, alarms)
-        self._owned[partition].size.loaded(stored.patients)
-        self._parked = self._store.parked(self._owned)
-        ticked = stored.positions.get(TICK, NO_TIME)
-        self._ticks.resume(partition, ticked)
-        self._horizon.resume(ticked)
-        open_alerts = [episode.alert_id for _, episode in ward.open_alerts()]
-        self._board.take(msgspec.json.decode(one, type=AlertRecord) for one in self._store.newest(open_alerts))
-        self._board.take(alarms)
-        if self._drift is not None:
-            self._drift.resume(self._store.drift(partition))
-        if self._shadow is not None:
-            self._shadow.gained(partition, stored.positions, stored.patients)
-        log.info("partition_gained partition=%d patients=%d", partition, len(stored.patients))
-        return {topic: offset for topic, offset in stored.positions.items() if topic != TICK}
+        return self._take(partition, self._find(partition))
 
     def lost(self, partition: int) -> None:
-        owned = self._owned.pop(partition)
-        with suppress(StoreError):  # the next commit will tell; who leaves in an outage leaves all the same
-            self._parked = self._store.parked(self._owned)
-        self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
-        self._board.forget(self._alarms.lost(partition))
-        if self._shadow is not None:
-            self._shadow.lost(partition)
-        log.info("partition_lost partition=%d", partition)
+        self._spells.lost(partition)
+        self._drop(partition)
 
     def gap(self, topic: str, partition: int, wanted: int, earliest: int | None) -> None:
         log.error("offset_out_of_range topic=%s partition=%d wanted=%d earliest=%s", topic, partition, wanted, earliest)
@@ -260,6 +207,58 @@ class Service:
         self._metrics.consumer_recreated()
 
     # -- one partition -------------------------------------------------------------------------------------------------
+
+    def _find(self, partition: int) -> Found:
+        return find(self._store, self._plan, self._models, partition, restore=self._restore_models)
+
+    def _take(self, partition: int, found: Found) -> Mapping[str, int]:
+        """Have a partition in memory; returns the positions from which it is read on."""
+        owned = self._owned[partition] = found.owned
+        self._alarms.gained(partition, found.alarms)
+        self._count_parked()
+        self._ticks.resume(partition, owned.ticked)
+        self._horizon.resume(owned.ticked)
+        self._board.take(found.alerts)
+        self._board.take(found.alarms)
+        if self._drift is not None:
+            self._drift.resume(found.drift)
+        if self._shadow is not None:
+            self._shadow.gained(partition, owned.positions, found.patients)
+        log.info("partition_gained partition=%d patients=%d", partition, len(found.patients))
+        return {topic: offset for topic, offset in owned.positions.items() if topic != TICK}
+
+    def _drop(self, partition: int) -> None:
+        """Have a partition in memory no more."""
+        owned = self._owned.pop(partition)
+        self._count_parked()
+        self._board.forget(episode.alert_id for _, episode in owned.ward.open_alerts())
+        self._board.forget(self._alarms.lost(partition))
+        if self._shadow is not None:
+            self._shadow.lost(partition)
+        log.info("partition_lost partition=%d", partition)
+
+    def _load(self, *partitions: int) -> None:
+        """Have these in memory as they are stored, whatever was there; what cannot be read stays as it was."""
+        for partition in partitions:
+            found = self._find(partition)
+            self._drop(partition)
+            self._source.seek(partition, self._take(partition, found))
+
+    def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
+        return meet(self._store, self._plan, self._owned, partition, patient_ids)
+
+    def _work(self, raws: Sequence[RawRecord]) -> list[Decided]:
+        """Decide and commit; returns what was stored."""
+        by_partition: defaultdict[int, list[RawRecord]] = defaultdict(list)
+        for raw in raws:
+            by_partition[raw.partition].append(raw)
+        decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
+        works = [one for one in decided if one is not None]
+        self._watch_drift(works)
+        for one in works:
+            ward, hand_over = self._owned[one.work.partition].ward, self._settings.source == "kafka"
+            to_store(one, ward, self._exports, hand_over=hand_over)
+        return self._commit(works)
 
     def _decide(self, partition: int, raws: Sequence[RawRecord]) -> Decided | None:
         """Fold the records and the ticks that are due. None = nothing came and nothing changed."""
@@ -377,23 +376,6 @@ class Service:
     def _role(self, topic: str) -> str:
         return self._roles.get(topic, "file")
 
-    def _meet(self, partition: int, patient_ids: set[str]) -> set[str]:
-        """Load those of these patients that rest in the store. Returns those that another partition number has."""
-        ward = self._owned[partition].ward
-        new = sorted(patient_ids - ward.patients.keys())
-        if not new:
-            return set()
-        stored = self._store.partitions_of(new)
-        back = self._store.patients(partition, [patient_id for patient_id in new if patient_id in stored])
-        for one in back:
-            ward.adopt(snapshot.load(self._plan, one.head, one.segments))
-        self._owned[partition].size.loaded(back)
-        elsewhere = {patient_id for patient_id, where in stored.items() if where != partition}
-        for number, owned in self._owned.items():
-            if number != partition:
-                elsewhere |= owned.ward.patients.keys() & new
-        return elsewhere
-
     # -- after deciding ------------------------------------------------------------------------------------------------
 
     def _commit(self, decided: list[Decided]) -> list[Decided]:
@@ -411,38 +393,19 @@ class Service:
         for one in decided:
             owned = self._owned[one.work.partition]
             owned.positions.update(one.work.moved)
-            owned.fenced = 0
             for patient_id in one.batch.touched:
                 owned.ward.let_rest(patient_id)
             owned.size.stored(one.work.patients, owned.ward.patients)
             if self._shadow is not None:
                 self._shadow.stored(one.work.partition, one.shadow)
+            self._alarms.stored(one.work.partition)
             self._telling.counted(one)
         return decided
 
-    def _begin_again(self, outage: StoreOutage) -> None:
-        """Go on from what the database holds: nobody knows what became of the transaction it was in."""
-        outlast(self._store, outage, self._settings.store.outage_ms, lambda: self._stopping)
-        if self._stopping:
-            return
-        for partition in sorted(self._owned):
-            self._load(partition)
-        self._store_up = True
-
-    def _load(self, partition: int) -> None:
-        self.lost(partition)
-        self._source.seek(partition, self.gained(partition))
-
     def _load_anew(self, partition: int) -> None:
-        fenced = self._owned[partition].fenced + 1
-        log.warning("partition_fenced partition=%d in_a_row=%d", partition, fenced)
-        if fenced >= FENCED_IN_A_ROW:
-            raise NoProgress(
-                f"partition {partition}: another worker moved it on {fenced} times in a row; expected one owner;"
-                " look for a second deployment on this store"
-            )
+        for_s = self._spells.refused(partition)
+        log.warning("partition_fenced partition=%d for_s=%.1f", partition, for_s)
         self._load(partition)
-        self._owned[partition].fenced = fenced
 
     def _publish(self) -> None:
         while rows := self._store.pending(self._owned, PUBLISH_ROWS):
@@ -453,10 +416,14 @@ class Service:
             if len(told.arrived) + len(told.refused) < len(rows) or len(rows) < PUBLISH_ROWS:
                 return
 
+    def _count_parked(self) -> None:
+        with suppress(StoreError):  # the next commit will tell; who leaves in an outage leaves all the same
+            self._parked = self._store.parked(self._owned)
+
     def _park(self, rows: Sequence[OutboxRow], refused: Mapping[int, str]) -> None:
         """Keep aside what the broker will never take, so that it holds nothing else back."""
         self._store.park(refused)
-        self._parked = self._store.parked(self._owned)
+        self._count_parked()
         for row in rows:
             if row.id in refused:
                 topic, size = row.record.topic, len(row.record.payload)

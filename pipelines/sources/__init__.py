@@ -43,7 +43,9 @@ class Owner(Protocol):
     """What a source tells, always from inside ``poll`` and in its thread."""
 
     def gained(self, partition: int) -> Mapping[str, int]:
-        """We own this partition number now; answers with the next offset of each topic that has one stored."""
+        """We own this partition number now; answers with the next offset of each topic that has one stored. What it raises
+        goes through ``poll``, and the next ``poll`` tells it again.
+        """
 
     def lost(self, partition: int) -> None:
         """It is no longer ours: nothing of it may be written any more."""

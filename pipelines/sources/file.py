@@ -51,8 +51,8 @@ class FileSource:
 
     def poll(self, max_records: int, timeout_ms: int) -> list[RawRecord]:
         if not self._gained:
-            self._gained = True
             self.seek(0, self._owner.gained(0))
+            self._gained = True
         deadline = time.monotonic() + timeout_ms / 1_000
         try:
             while not (records := self._read(max_records)) and (left := deadline - time.monotonic()) > 0:

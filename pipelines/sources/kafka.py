@@ -215,10 +215,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("kafka_poll_failed error=%s", type(error).__name__)
             self._up, fetched = False, {}
         self._polled_ms += (time.monotonic() - started) * 1_000
+        before = dict(self._buffers)
         self._settle()
         for where, records in fetched.items():
-            buffer = self._buffers.get(where.partition, {}).get(where.topic)
-            if buffer is not None:
+            buffers = self._buffers.get(where.partition)
+            # One that was gained just now is read anew, from where it stands in the store.
+            if buffers is not None and buffers is before.get(where.partition):
+                buffer = buffers[where.topic]
                 buffer.extend((self._polled_ms, record) for record in records)
                 if len(buffer) >= BUFFERED:
                     self._consumer.pause(where)
@@ -242,7 +245,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _settle(self) -> None:
         while self._news:
-            gained, partitions = self._news.pop(0)
+            gained, partitions = self._news[0]
             for partition in sorted(partitions):
                 if partition in self._buffers:
                     self._lose(partition)
@@ -252,6 +255,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
                         self.seek(partition, positions)
                     except ValueError:  # or just now: kafka-python says so of what is not assigned
                         self._lose(partition)
+            self._news.pop(0)  # only now: what the owner could not load is told again
 
     def _is_assigned(self, partition: int) -> bool:
         assigned = self._consumer.assignment()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -225,15 +225,16 @@ class Store:
         """The oldest records of these partition numbers that are not published yet and not parked: of each topic up to
         ``limit``, so that one that takes nothing holds back no other, and alerts first.
         """
-        waiting = ~outbox.c.published & outbox.c.refused.is_(None) & outbox.c.partition.in_(list(partitions))
+        values: dict[str, Any] = {"mine": list(partitions), "most": limit}
         rows: list[OutboxRow] = []
         with self._transaction() as connection:
+            there = set(connection.scalars(_TOPICS_WAITING, values))
             for topic in OUTGOING:
-                query = sa.select(outbox).where(waiting & (outbox.c.topic == topic)).order_by(outbox.c.id).limit(limit)
-                rows += [
-                    OutboxRow(row.id, Outgoing(row.topic, row.key, row.payload, row.timestamp))
-                    for row in connection.execute(query)
-                ]
+                if topic in there:  # mostly nothing is
+                    rows += [
+                        OutboxRow(row.id, Outgoing(row.topic, row.key, row.payload, row.timestamp))
+                        for row in connection.execute(_WAITING, values | {"only": topic})
+                    ]
         return rows
 
     def park(self, refused: Mapping[int, str]) -> None:
@@ -403,6 +404,16 @@ class Store:
 
 
 _PLANS = sa.select(audit.c.detail).where(audit.c.event == "plan").order_by(audit.c.number.desc())
+_IS_WAITING = (
+    ~outbox.c.published & outbox.c.refused.is_(None) & outbox.c.partition.in_(sa.bindparam("mine", expanding=True))
+)
+_TOPICS_WAITING = sa.select(outbox.c.topic).where(_IS_WAITING).distinct()
+_WAITING = (
+    sa.select(outbox)
+    .where(_IS_WAITING & (outbox.c.topic == sa.bindparam("only")))
+    .order_by(outbox.c.id)
+    .limit(sa.bindparam("most"))
+)
 _CHAMPION, _SHADOW = (patients, segments), (shadow_patients, shadow_segments)
 
 

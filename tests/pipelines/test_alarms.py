@@ -26,6 +26,7 @@ def out(alarms, at, *over):
     records = alarms.due(0, at, over)
     for one in records:
         alarms.let_out(0, one)
+    alarms.stored(0)
     return [(one.state, one.evidence[0].rule, one.evidence[0].signal) for one in records]
 
 
@@ -77,6 +78,21 @@ def test_what_was_noted_while_a_partition_was_away_is_told_when_it_is_back(alarm
     alarms.gained(0, [])
 
     assert [("opened", STALLED, LABS)] == out(alarms, T)
+
+
+def test_what_was_due_and_not_stored_is_due_again_once_the_partition_is_loaded_anew(alarms):
+    alarms.note(0, STALLED, LABS)
+    alarms.due(0, T)
+    alarms.note(0, GAP, LABS, "offset 3")
+    alarms.lost(0)
+    alarms.gained(0, [])
+
+    assert [("opened", STALLED, LABS), ("opened", GAP, LABS)] == out(alarms, T)
+
+    alarms.lost(0)
+    alarms.gained(0, [])
+
+    assert [] == out(alarms, T)
 
 
 def test_an_alert_names_the_records_that_are_gone(alarms):

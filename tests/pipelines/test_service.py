@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from detector.clock import HOUR, MINUTE, minute_ceil, rfc3339
 from detector.engine import Ward, run
 from detector.events import Acknowledgement, Encounter, Observation, Pump, Ticked, TimeMoved
-from pipelines.errors import StoreError
+from pipelines.alarms import STALLED
+from pipelines.errors import NoProgress, StoreError
 from pipelines.formats.canonical import decode_journal, encode
 from pipelines.outbox import FilePublisher, Told
 from pipelines.plan_files import load_plan
-from pipelines.service import NoProgress
 from pipelines.settings import Settings
 from pipelines.simulate import events, random_ward
 from pipelines.store import TICK, Store, Work
@@ -356,18 +356,56 @@ def test_another_worker_on_our_partition_makes_us_load_it_anew(settings, ward):
     assert replayed(ward) == published(settings)
 
 
-def test_fenced_again_and_again_it_gives_up(settings, ward, monkeypatch):
+@pytest.fixture
+def overtaken(monkeypatch):
+    """Another worker is first, so many times."""
+
+    def made(times):
+        original = Store.commit
+
+        def commit(self, works):
+            nonlocal times
+            times -= 1
+            if times >= 0 and works:
+                stored = self.load(0).positions
+                original(self, [Work(0, stored, {TICK: stored.get(TICK, 0) + 1})])
+            original(self, works)
+
+        monkeypatch.setattr(Store, "commit", commit)
+
+    return made
+
+
+def test_two_that_both_own_a_partition_for_a_moment_refuse_each_other_often_and_go_on(
+    settings, ward, overtaken, caplog
+):
     append(settings, *ward)
-    original = Store.commit
-
-    def overtaken(self, works):
-        stored = self.load(0).positions
-        original(self, [Work(0, stored, {TICK: stored.get(TICK, 0) + 1})])
-        original(self, works)
-
-    monkeypatch.setattr(Store, "commit", overtaken)
-    with service(settings) as made, pytest.raises(NoProgress, match="3 times in a row"):
+    overtaken(20)
+    with service(settings) as made:
         drain(made)
+
+    assert 20 == caplog.text.count("partition_fenced partition=0 for_s=")
+    assert replayed(ward) == published(settings)
+
+
+def test_refused_for_longer_than_two_sessions_it_gives_up(tmp_path, ward, overtaken, caplog):
+    settings = file_settings(tmp_path, kafka={"session_timeout_ms": 1_000, "heartbeat_interval_ms": 100})
+    append(settings, *ward)
+    overtaken(1_000_000)
+    with service(settings) as made, pytest.raises(NoProgress, match="again and again for 2 s; expected one owner"):
+        drain(made)
+
+
+def test_an_alarm_that_was_refused_with_its_commit_is_told_with_the_next_one(settings, ward, overtaken):
+    append(settings, *ward[:300])
+    with service(settings) as made:
+        made.step()
+        made._alarms.note(0, STALLED, "file")
+        overtaken(1)
+        drain(made)
+
+    told = [one for one in map(json.loads, Path(settings.file.alerts).read_bytes().splitlines()) if STALLED in str(one)]
+    assert ["opened"] == [one["state"] for one in told][:1]
 
 
 def test_a_store_that_cannot_be_written_ends_the_service_and_loses_nothing(settings, ward, monkeypatch):

@@ -12,6 +12,7 @@ from pipelines.errors import StoreOutage
 from pipelines.plan_files import load_plan
 from pipelines.settings import Settings
 from pipelines.simulate import events, random_ward
+from pipelines.store import Store
 from tests.pipelines.in_process import append, drain, file_settings, serving
 from tests.pipelines.test_service import published, replayed
 
@@ -73,6 +74,44 @@ def test_a_service_outlasts_its_database_and_says_so_meanwhile(settings, server,
 
     assert len(published(chosen)) > 5
     assert replayed(ward) == published(chosen)
+
+
+def test_a_database_that_is_away_while_partitions_are_gained_is_waited_for(settings, server, ward):
+    chosen = settings()
+    append(chosen, *ward)
+    with serving(chosen, PLAN) as made:
+        server.stop()
+        running = threading.Thread(target=made.run)
+        running.start()
+        try:
+            until(lambda: not made._store_up)
+            server.start()
+            until(lambda: made.ready() == [])
+            size = Path(chosen.file.path).stat().st_size
+            until(lambda: made.store.load(0).positions.get("events.ndjson") == size)
+        finally:
+            made.stop()
+            running.join()
+
+    assert replayed(ward) == published(chosen)
+
+
+def test_a_database_that_answers_and_fails_at_every_commit_is_not_back(settings, ward, monkeypatch, caplog):
+    chosen = settings(outage_ms=1_500)
+    append(chosen, *ward[:300])
+
+    def fails(self, works):
+        if works:
+            raise StoreOutage("the disk of the server is full")
+
+    with serving(chosen, PLAN) as made:
+        monkeypatch.setattr(Store, "commit", fails)
+        began = time.monotonic()
+        with pytest.raises(StoreOutage, match="full"):
+            made.run()
+
+    assert 1.5 <= time.monotonic() - began < 10
+    assert 1 == caplog.text.count("store_outage ")
 
 
 def test_a_database_that_stays_away_ends_the_service_after_its_patience(settings, server, ward):

@@ -2,8 +2,8 @@
 
 Up to three workers run the real service, the real merge of topics and the real store code (one SQLite in memory, so that
 transactions never overlap: that they may is tried on a real PostgreSQL). Between any two steps a worker may die, come,
-go or fall asleep; before and after a commit, and before and after the mark that follows publishing, it may die too, or
-the database may break the connection so that nobody knows what became of the transaction.
+go or fall asleep; while it loads a number, before and after a commit, and before and after the mark that follows publishing,
+it may die too, or the database may break the connection so that nobody knows what became of the transaction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.errors import NoProgress, StoreOutage
 from pipelines.plan_files import load_plan
 from pipelines.service import Service
 from pipelines.settings import Settings
-from pipelines.store import Fenced, Store, Work
+from pipelines.store import Fenced, Store, StoredPartition, Work
 from tests.pipelines.in_process import Unheard
 from tests.torture.courses import Course, course
 from tests.torture.oracle import Difference, expected, published, stored
@@ -41,6 +41,8 @@ MOST_STEPS = 600
 SETTINGS = Settings.model_validate({"time": "stream", "poll": {"max_records": 3, "timeout_ms": 1}})
 
 
+LOADING = 0.1
+"""Numbers are loaded more often than anything is committed."""
 TICKED = b'"type":"tick"'
 
 
@@ -56,17 +58,18 @@ class Faults:
         self.left = rng.randint(0, 12)
         self.often = rng.choice((0.02, 0.1, 0.25))
 
-    def hits(self, what: str) -> bool:
-        if self.left <= 0 or self._rng.random() >= self.often:
+    def hits(self, what: str, share: float = 1.0) -> bool:
+        """Whether it happens now; ``share`` is less where there are many chances."""
+        if self.left <= 0 or self._rng.random() >= self.often * share:
             return False
         self.left -= 1
         self._seen[what] += 1
         return True
 
-    def at(self, place: str) -> None:
-        if self.hits(f"crash {place}"):
+    def at(self, place: str, share: float = 1.0) -> None:
+        if self.hits(f"crash {place}", share):
             raise Crashed(place)
-        if self.hits(f"connection cut {place}"):
+        if self.hits(f"connection cut {place}", share):
             raise StoreOutage(f"cut {place}")
 
 
@@ -78,6 +81,14 @@ class SimulatedStore(Store):
         self._engine, self._lock = engine, None
         self._journal_days, self._pruned_at = 14, 1 << 62
         self._faults, self._seen = faults, seen
+
+    def load(self, partition: int) -> StoredPartition:
+        self._faults.at("before a number is loaded", LOADING)
+        return super().load(partition)
+
+    def newest(self, alert_ids: Sequence[str]) -> list[bytes]:
+        self._faults.at("while a number is loaded", LOADING)
+        return super().newest(alert_ids)
 
     def commit(self, works: Sequence[Work]) -> None:
         self._faults.at("before a commit")
@@ -181,10 +192,12 @@ class Schedule:
     def _start(self) -> None:
         consumer = Consumer(self._log, self._group, self._rng, slow=self._slow)
         connect: Callable[[Any], Source] = lambda owner: Source(SETTINGS, owner, consumer)  # noqa: E731
-        self._workers.append(Service(
+        worker = Service(
             SETTINGS, self._plan, {}, SimulatedStore(self._engine, self._faults, self._injected),
             Publisher(self._log, self._rng, fails=self._fails), Unheard(), Unheard(), connect,
-        ))  # fmt: skip
+        )  # fmt: skip
+        worker._outages.ask_again_s = 0.0  # the database is back at once
+        self._workers.append(worker)
 
     def _between(self) -> None:
         """What happens to the group between two steps."""
