@@ -40,7 +40,7 @@ from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
 from pipelines.drift import Reference
 from pipelines.drift_watch import DriftWatch
-from pipelines.errors import StoreError, StoreOutage
+from pipelines.errors import StoreError
 from pipelines.exports import exporter
 from pipelines.fencing import Spells
 from pipelines.horizon import Horizon
@@ -115,10 +115,9 @@ class Service:
         self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
         self._owned: dict[int, Owned] = {}
         self._stopping = False
-        self._store_up = True
         self._parked = 0
         self._spells = Spells(settings.kafka.session_timeout_ms)
-        self._outages = Outages(store, settings.store.outage_ms, lambda: self._stopping)
+        self._outages = Outages(store, metrics, settings.store.outage_ms, lambda: self._stopping)
         self._source = connect(self)
 
     def run(self) -> None:
@@ -149,7 +148,7 @@ class Service:
             "stopping": self._stopping,
             "no partition is assigned": not self._owned,
             "the source does not answer": not self._source.up(),
-            "the store cannot be written": not self._store_up,
+            "the store cannot be written": not self._outages.up,
         }
         told = [reason for reason, holds in reasons.items() if holds]
         if self._parked:
@@ -164,16 +163,13 @@ class Service:
             stored = self._work(raws)
             self._publish()
         except StoreError as error:
-            self._store_up = False
-            self._metrics.store_up(False)
-            if not isinstance(error, StoreOutage):
-                raise
             # Nobody knows what became of the transaction it was in: everything that is ours goes on from what is stored.
             ours = sorted(self._owned)
             self._outages.outlast(error, began_s, lambda: self._load(*ours))
             return 0
-        self._store_up = True
-        self._outages.over()
+        if not self._outages.up:
+            self._outages.over()
+            self._count_parked()
         for one in stored:
             offsets = {topic: offset for topic, offset in one.work.moved.items() if topic != TICK}
             if offsets:
@@ -417,8 +413,10 @@ class Service:
                 return
 
     def _count_parked(self) -> None:
-        with suppress(StoreError):  # the next commit will tell; who leaves in an outage leaves all the same
-            self._parked = self._store.parked(self._owned)
+        """Not in an outage: whoever leaves in one is not to wait for each partition."""
+        if self._outages.up:
+            with suppress(StoreError):  # the next commit will tell
+                self._parked = self._store.parked(self._owned)
 
     def _park(self, rows: Sequence[OutboxRow], refused: Mapping[int, str]) -> None:
         """Keep aside what the broker will never take, so that it holds nothing else back."""

@@ -21,6 +21,7 @@ from pipelines.errors import StoreError, StoreOutage
 from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
+from pipelines.store.listening import Patience, Silent
 from pipelines.store.postgresql import MAKING, POSTGRESQL, open_postgresql, read_address, take_turn
 from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
@@ -85,6 +86,9 @@ MOST_NAMED = 10_000
 TRANSIENT = (OperationalError, InterfaceError)
 """Errors of the server and of the way to it, not of what was asked."""
 
+NOT_CONNECTED = ("connection failed", "connection timeout")
+"""How psycopg begins an error of making a connection; a code comes with none of them, not even a refused password."""
+
 MIGRATED = ("3",)
 """Schemas that only lack tables, which are made when the store is opened: 3 had no audit chain."""
 
@@ -103,10 +107,11 @@ class Store:
         self._pruned_at = 0
         self._lock: IO[bytes] | None = None
         self._engine: sa.Engine | None = None
+        self._patience = Patience()
         try:
             if settings.url_file is not None:
                 self.name = POSTGRESQL
-                self._engine = open_postgresql(read_address(settings.url_file), read_only=read_only)
+                self._engine = open_postgresql(read_address(settings.url_file), self._patience, read_only=read_only)
             else:
                 self.name = settings.path
                 path = Path(settings.path)
@@ -135,6 +140,10 @@ class Store:
                     f"store {self.name}: has schema {version}; expected {SCHEMA}; use the release that wrote it,"
                     " or begin with another store"
                 )
+
+    def wait_while(self, gives_up: Silent) -> None:
+        """Have ``gives_up`` asked while PostgreSQL says nothing; True makes a ``StoreOutage`` of it."""
+        self._patience.gives_up = gives_up
 
     def load(self, partition: int) -> StoredPartition:
         """Positions of one partition number, and its patients but for those resting: ``patients`` has them too.
@@ -393,10 +402,13 @@ class Store:
             # Only operational errors are quoted: the others may carry the values of a row.
             said = str(getattr(error, "orig", error)).partition("\n")[0] if isinstance(error, OperationalError) else ""
             kind = StoreOutage if self.name == POSTGRESQL and isinstance(error, TRANSIENT) else StoreError
-            raise kind(
-                f"store {self.name}: {said or type(error).__name__}; expected a readable and writable database;"
-                " check its disk, its mode and that it answers, then start again"
-            ) from error
+            mend = "expected a readable and writable database; check its disk, its mode and that it answers"
+            if self.name == POSTGRESQL and said.startswith(NOT_CONNECTED):
+                mend = (
+                    "expected a server that answers and lets this user in; check that it runs, and host, user, password and"
+                    " database in store.url_file"
+                )
+            raise kind(f"store {self.name}: {said or type(error).__name__}; {mend}, then start again") from error
 
     def _prune(self, connection: sa.Connection, before: int) -> None:
         connection.execute(journal.delete().where(journal.c.stored_at < before))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from detector.errors import ConfigError
 from pipelines.settings import is_loopback, read_secret_line
+from pipelines.store.listening import Connection, Patience
 
 POSTGRESQL: Final = "PostgreSQL"
 """What the store is called in messages: its address holds a password."""
@@ -16,13 +18,13 @@ POSTGRESQL: Final = "PostgreSQL"
 DRIVER: Final = "postgresql+psycopg"
 WHERE: Final = "$.store.url_file"
 
-PATIENCE: Final = {
+LIMITS: Final = {
     "connect_timeout": "5", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "20000",
     "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s",
 }  # fmt: skip
 """A server that does not answer a new connection, or whose machine is gone, is an error within seconds; by the system's own
-defaults it may be a quarter of an hour. One that hangs while it is connected is not seen by this. The server lets go of the
+defaults it may be a quarter of an hour. One that hangs while it is connected is not seen by this (``listening``). The server lets go of the
 rows of a worker that stands still in the middle of a transaction, so that the worker that took over its partitions can go
 on; the one that stood still finds its connection gone.
 """
@@ -53,13 +55,20 @@ def read_address(path: str) -> sa.URL:
     return address
 
 
-def open_postgresql(address: sa.URL, *, read_only: bool) -> sa.Engine:
-    """Connections to the database; what the address says itself goes before our own patience."""
-    own = PATIENCE if _stays_here(address) else PATIENCE | ENCRYPTED
+def open_postgresql(address: sa.URL, patience: Patience, *, read_only: bool) -> sa.Engine:
+    """Connections to the database; what the address says itself goes before our own limits."""
+    own = LIMITS if _stays_here(address) else LIMITS | ENCRYPTED
     left_open = {name: value for name, value in own.items() if name not in address.query}
     if isinstance(said := address.query.get("options"), str):
         left_open["options"] = f"{own['options']} {said}"  # of two that set the same, the server takes the last
     engine = sa.create_engine(address.update_query_dict(left_open), pool_pre_ping=True)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, values: Sequence[Any], named: dict[str, Any]) -> Connection:
+        connection = Connection.connect(*values, **named)
+        connection.patience = patience
+        return connection
+
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
 

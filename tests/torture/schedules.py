@@ -29,6 +29,7 @@ from pipelines.plan_files import load_plan
 from pipelines.service import Service
 from pipelines.settings import Settings
 from pipelines.store import Fenced, Store, StoredPartition, Work
+from pipelines.store.listening import Patience
 from tests.pipelines.in_process import Unheard
 from tests.torture.courses import Course, course
 from tests.torture.oracle import Difference, expected, published, stored
@@ -78,7 +79,7 @@ class SimulatedStore(Store):
 
     def __init__(self, engine: sa.Engine, faults: Faults, seen: Counter[str]) -> None:
         self.name = "simulated"
-        self._engine, self._lock = engine, None
+        self._engine, self._lock, self._patience = engine, None, Patience()
         self._journal_days, self._pruned_at = 14, 1 << 62
         self._faults, self._seen = faults, seen
 
