@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
+SPARKED := $(VENV)/.sparked
 ROOTS  := $(wildcard detector models pipelines)
 ARGS   ?=
 WORKERS ?= 2
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test torture check format kafka kafka-jars lock size clean
+.PHONY: help setup demo test torture check format kafka kafka-jars spark lock size clean
 
 help:        ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,12 +68,21 @@ kafka: $(READY)  ## run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C; ARGS
 kafka-jars: $(READY)  ## fetch Kafka's jars into .cache/kafka-libs
 	@$(BIN)/python tests/kafka/broker.py --jars
 
+spark: $(SPARKED)  ## add the extra [spark] to .venv, and its source of Kafka records to .cache/spark-libs
+
+$(SPARKED): $(READY) requirements/spark.txt tests/spark/pom.xml
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --no-build-isolation --no-compile -r requirements/spark.txt
+	@$(BIN)/python tests/spark/connector.py >/dev/null
+	@touch $@
+
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 lock: $(READY)  ## compile requirements/*.in to hashed locks, keeping versions that fit; ARGS=--upgrade takes newer ones
 	env -u PIP_FIND_LINKS $(COMPILE) $(ARGS) --output-file requirements/runtime.txt requirements/runtime.in
 	env -u PIP_FIND_LINKS $(COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
+	env -u PIP_FIND_LINKS $(COMPILE) $(ARGS) --constraint requirements/runtime.txt \
+	  --output-file requirements/spark.txt requirements/spark.in
 
 size:        ## lines per file, longest first: seen, not enforced
 	@find $(ROOTS) tests -name '*.py' -print0 | xargs -0 wc -l | sort -rn | head -40

@@ -32,6 +32,8 @@ STAY_CLOSES_AFTER = 48 * HOUR + MINUTE
 
 SHARES_PER_WORKER = 16  # enough for a smooth progress bar and even load; a share costs a few ms to hand over
 
+Opened = tuple[Plan, dict[str, Model]]
+
 
 @dataclass
 class Outcome:
@@ -60,12 +62,17 @@ def replay(
     """
     outcome = Outcome(rejected=Counter(dataset.rejected))
     shares = dataset.shares(SHARES_PER_WORKER * workers)
-    work = partial(run_share, *_opened(settings)) if workers == 1 else partial(_work, settings.model_dump_json())
+    work = partial(run_share, *opened(settings)) if workers == 1 else partial(_work, settings.model_dump_json())
     for part in spread(work, shares, workers):
         outcome.add(part)
         progress(part.events)
-    outcome.records.sort(key=lambda record: (record.at, record.patient_id, record.alert_id, record.sequence))
+    in_record_order(outcome)
     return outcome
+
+
+def in_record_order(outcome: Outcome) -> None:
+    """Put the records in the order in which they are written, whoever made them."""
+    outcome.records.sort(key=lambda record: (record.at, record.patient_id, record.alert_id, record.sequence))
 
 
 def run_share(plan: Plan, models: Mapping[str, Model], share: Dataset) -> Outcome:
@@ -91,7 +98,12 @@ def run_share(plan: Plan, models: Mapping[str, Model], share: Dataset) -> Outcom
     return outcome
 
 
-def _opened(settings: Settings) -> tuple[Plan, dict[str, Model]]:
+def opened(settings: Settings) -> Opened:
+    """What a process needs before it runs a share.
+
+    Raises:
+        ConfigError: a file that the settings name cannot be used.
+    """
     plan = load_plan(settings)
     return plan, open_each(settings, plan)
 
@@ -101,5 +113,5 @@ def _work(settings: str, share: Dataset) -> Outcome:
 
 
 @cache  # one plan a worker, read once
-def _of_worker(settings: str) -> tuple[Plan, dict[str, Model]]:
-    return _opened(Settings.model_validate_json(settings))
+def _of_worker(settings: str) -> Opened:
+    return opened(Settings.model_validate_json(settings))

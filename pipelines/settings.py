@@ -310,6 +310,11 @@ class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Spark(_Section):
+    master: Name | None = None
+    options: dict[Name, str] = {}
+
+
 class Settings(_Section):
     """The whole of config.yaml. Paths are relative to the folder the process was started in."""
 
@@ -337,6 +342,7 @@ class Settings(_Section):
     models: Models = Models()
     shadow: Shadow | None = None
     drift: Drift = Drift()
+    spark: Spark = Spark()
     logging: Logging = Logging()
 
     @field_validator("exports")

@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.plugins.kafka_broker",
     "tests.plugins.postgresql",
     "tests.plugins.shared_folder",
+    "tests.plugins.spark",
     "tests.plugins.chromium",
     "tests.plugins.figures",
 ]

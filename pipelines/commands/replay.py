@@ -21,6 +21,7 @@ from pipelines.replay import replay
 from pipelines.reports.report import MOST_PAGES, report
 from pipelines.results import check_output, summarise, write
 from pipelines.settings_file import with_overlay
+from pipelines.spark.session import require
 
 
 @click.command("replay", short_help="Alerts of past stays: alerts.parquet, summary.json, report.html.")
@@ -39,7 +40,10 @@ from pipelines.settings_file import with_overlay
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to share the patients."
 )
-@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True,
+    help="spark: the patients are shared by a cluster (the extra [spark]; `spark` in config.yaml).",
+)  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="config.yaml; without it, its defaults.")
 @click.option(
     "--overlay", type=click.Path(path_type=Path), help="Other thresholds and severities; instead of config.yaml's."
@@ -62,8 +66,10 @@ def command(
     OUT/report.html is for reading; it opens a page in OUT/report for each alerted stay. It names patients: keep it in the house.
     With --shadow the same stays are run a second time under that overlay; `itbwatch compare OUT` shows the differences.
     """
+    run = replay
     if engine == "spark":
-        raise click.UsageError("--engine spark: not built yet; expected --engine local, which --workers N spreads out")
+        require()
+        from pipelines.spark.replay import replay_on_spark as run
     check_output(out)
     settings, plan = load_site(config, overlay)
     started = time.perf_counter()
@@ -75,13 +81,14 @@ def command(
     if challenger is not None:
         load_plan(challenger)
     with bar(len(dataset) * (1 if challenger is None else 2)) as advance:
-        outcome = replay(dataset, settings, workers=workers, progress=advance)
+        outcome = run(dataset, settings, workers=workers, progress=advance)
         taken = time.perf_counter() - started
-        beside = None if challenger is None else replay(dataset, challenger, workers=workers, progress=advance).records
+        beside = None if challenger is None else run(dataset, challenger, workers=workers, progress=advance).records
     asked = {
         "inputs": [path.name for path in inputs], "format": format_name, "stays": stays and stays.name,
         "pumps": pumps if pumps in ("all", "none", None) else Path(pumps).name, "context": context and context.name,
-        "shadow": shadow and shadow.name, "workers": workers, "synthetic": dataset.synthetic, "remarks": dataset.remarks,
+        "shadow": shadow and shadow.name, "workers": workers, "engine": engine,
+        "synthetic": dataset.synthetic, "remarks": dataset.remarks,
     }  # fmt: skip
     rows = len(dataset) + sum(dataset.rejected.values())
     summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)

@@ -45,5 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if "_postgresql_programs" in fixtures:
             item.add_marker("postgres")
+        if "spark" in fixtures:
+            item.add_marker("spark")
         if "shared" in fixtures:
             item.add_marker("shared")

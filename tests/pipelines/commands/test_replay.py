@@ -100,7 +100,7 @@ def test_two_processes_make_the_pages_of_one_byte_for_byte_and_a_terminal_sees_h
         (["replay", "bad.parquet"], 65, "bad.parquet: no readable Parquet file"),
         (["replay", "short.csv"], 65, "short.csv: no column 'value'"),
         (["replay", "short.csv", "--format", "nonsense"], 2, "nonsense"),
-        (["replay", "short.csv", "--engine", "spark"], 2, "--engine spark: not built yet"),
+        (["replay", "short.csv", "--engine", "sparks"], 2, "--engine"),
         (["replay", "short.csv", "--stays", "nowhere.csv"], 2, "nowhere.csv: no such file"),
         (["replay", "short.csv", "--pumps", "nowhere.ndjson"], 65, "short.csv"),
     ],
