@@ -53,7 +53,7 @@ def running(
         SourceError: no broker answers, or the port of ``http`` is taken.
     """
     with ExitStack() as open_now:
-        store = Store(settings.store)
+        store = Store(settings.store, serving=True)
         open_now.callback(store.close)
         newest = store.note_plan(plan.digest, plan.rules_version)
         log.info("audit_newest hash=%s", newest)

@@ -19,7 +19,7 @@ def command(*, yes: bool, config: Path) -> None:
 
     Nobody who is watched, and no open alert, is touched. Patients known to have or to have had a pump are kept, and so
     are ids that were merged into another. The input positions stay, so nothing is read again. Stop every service of this
-    store before --yes (SQLite refuses it otherwise); the deletion is a record of the audit chain.
+    store before --yes, which refuses otherwise; the deletion is a record of the audit chain.
 
     \b
     itbwatch purge          what would go

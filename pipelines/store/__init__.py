@@ -22,7 +22,7 @@ from pipelines.outages import ModelEvent
 from pipelines.settings import Store as StoreSettings
 from pipelines.store.audit import AuditRecord, Detail, Happened, append, read
 from pipelines.store.listening import Patience, Silent
-from pipelines.store.postgresql import MAKING, POSTGRESQL, open_postgresql, read_address, take_turn
+from pipelines.store.postgresql import MAKING, POSTGRESQL, no_service_runs, open_postgresql, read_address, take_turn
 from pipelines.store.purging import Purged, purge
 from pipelines.store.rows import (
     OUTGOING,
@@ -96,8 +96,8 @@ MIGRATED = ("3",)
 class Store:
     """The database of a deployment."""
 
-    def __init__(self, settings: StoreSettings, *, read_only: bool = False) -> None:
-        """Open it, making the tables the first time.
+    def __init__(self, settings: StoreSettings, *, read_only: bool = False, serving: bool = False) -> None:
+        """Open it, making the tables the first time. ``serving`` = a service runs on it.
 
         Raises:
             StoreError: it cannot be opened, another process writes it, or it has another schema version.
@@ -111,7 +111,9 @@ class Store:
         try:
             if settings.url_file is not None:
                 self.name = POSTGRESQL
-                self._engine = open_postgresql(read_address(settings.url_file), self._patience, read_only=read_only)
+                self._engine = open_postgresql(
+                    read_address(settings.url_file), self._patience, read_only=read_only, serving=serving
+                )
             else:
                 self.name = settings.path
                 path = Path(settings.path)
@@ -350,10 +352,15 @@ class Store:
 
         Raises:
             StateError: a stored patient is of another format.
-            StoreError: the database cannot be read or written.
+            StoreError: the database cannot be read or written, or a service runs on it.
         """
         now = wall_ms()
         with self._transaction() as connection:
+            if really and self.name == POSTGRESQL and not no_service_runs(connection):
+                raise StoreError(
+                    f"store {self.name}: a service is connected; expected none while records are deleted; stop every service"
+                    " of this store"
+                )
             gone = purge(connection, keep_ms, now, really=really)
             if really:
                 happened: Happened = "purge"

@@ -35,6 +35,9 @@ ENCRYPTED: Final = {"sslmode": "verify-full"}
 MAKING: Final = 0x1_7B_57_0E
 """The turn of whoever makes or takes over the tables."""
 
+SERVING: Final = 0x1_7B_57_10
+"""Shared by every connection of every service, so that whoever must be alone can tell."""
+
 CHAINING: Final = 0x1_7B_57_0F
 """The turn of whoever adds to the audit chain."""
 
@@ -55,8 +58,11 @@ def read_address(path: str) -> sa.URL:
     return address
 
 
-def open_postgresql(address: sa.URL, patience: Patience, *, read_only: bool) -> sa.Engine:
-    """Connections to the database; what the address says itself goes before our own limits."""
+def open_postgresql(address: sa.URL, patience: Patience, *, read_only: bool, serving: bool) -> sa.Engine:
+    """Connections to the database; what the address says itself goes before our own limits.
+
+    Those of a service (``serving``) say so for as long as they live; they wait for a purge to end.
+    """
     own = LIMITS if _stays_here(address) else LIMITS | ENCRYPTED
     left_open = {name: value for name, value in own.items() if name not in address.query}
     if isinstance(said := address.query.get("options"), str):
@@ -67,6 +73,9 @@ def open_postgresql(address: sa.URL, patience: Patience, *, read_only: bool) -> 
     def _connect(_dialect: Any, _record: Any, values: Sequence[Any], named: dict[str, Any]) -> Connection:
         connection = Connection.connect(*values, **named)
         connection.patience = patience
+        if serving:
+            connection.execute("select pg_advisory_lock_shared(%s)", [SERVING])
+            connection.commit()
         return connection
 
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
@@ -89,3 +98,8 @@ def take_turn(connection: sa.Connection, turn: int) -> None:
     """Wait until no other worker is at this, and keep the turn to the end of the transaction. SQLite has one writer."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
+
+
+def no_service_runs(connection: sa.Connection) -> bool:
+    """Whether no service is connected to this PostgreSQL; none is until the end of the transaction, if so."""
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(SERVING))))

@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing
 from pathlib import Path
 
@@ -19,10 +21,13 @@ from pipelines.settings import Settings
 from pipelines.settings_file import load_settings
 from pipelines.store import DeadLetter, Store, Work
 from pipelines.store.audit import first_broken
+from pipelines.store.postgresql import no_service_runs
 from tests.pipelines.in_process import alert_lines, append, drain
 
 START = 1_900_022_400_000
 PLAN = load_plan(Settings())
+ON_SQLITE = pytest.mark.parametrize("store_options", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("store_options", ["postgresql"], indirect=True)
 TABLES = "patients", "segments", "alerts", "deadletters"
 
 
@@ -46,10 +51,10 @@ def stay(patient_id, begin, pump=False, over=True):
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, store_options: dict[str, str]) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps({
-        "source": "file", "time": "stream", "store": {"path": str(tmp_path / "s.sqlite"), "retention_days": 30},
+        "source": "file", "time": "stream", "store": {**store_options, "retention_days": 30},
         "file": {"path": str(tmp_path / "events.ndjson"), "alerts": str(tmp_path / "alerts.ndjson"),
                  "deadletters": str(tmp_path / "dead.ndjson")},
         "poll": {"timeout_ms": 1}, "http": {"port": 0},
@@ -82,9 +87,19 @@ def call(command, config, *words):
     return CliRunner().invoke(command, [*words, "--config", str(config)])
 
 
+def do(config, *statements, read_only=False):
+    """Ask the database itself; what each statement gave."""
+    with closing(Store(load_settings(config).store, read_only=read_only)) as store, store._transaction() as connection:
+        found = [connection.exec_driver_sql(statement) for statement in statements]
+        return [[tuple(row) for row in one] if one.returns_rows else [] for one in found]
+
+
 def rows(config):
-    with closing(sqlite3.connect(load_settings(config).store.path)) as database:
-        return {name: database.execute(f"select * from {name} order by 1, 2").fetchall() for name in TABLES}
+    return dict(
+        zip(
+            TABLES, do(config, *(f"select * from {name} order by 1, 2" for name in TABLES), read_only=True), strict=True
+        )
+    )
 
 
 def ids(rows):
@@ -114,8 +129,7 @@ def test_what_is_over_and_old_goes_and_nobody_with_a_pump_or_a_stay(ran):
 
 
 def test_a_dead_letter_goes_by_when_it_was_stored(ran):
-    with closing(sqlite3.connect(load_settings(ran).store.path)) as database, database:
-        database.execute("update deadletters set stored_at = stored_at - ?", (31 * DAY,))
+    do(ran, f"update deadletters set stored_at = stored_at - {31 * DAY}")
     call(purge.command, ran, "--yes")
 
     assert [] == rows(ran)["deadletters"]
@@ -144,10 +158,32 @@ def test_it_names_nobody(ran):
 
 
 def test_a_running_service_keeps_it_out(ran):
-    settings = load_settings(ran)
-    with closing(Store(settings.store)):
+    before = rows(ran)
+    with running(load_settings(ran), PLAN) as (service, _):
+        service.step()
         assert 0 == call(purge.command, ran).exit_code
-        assert isinstance(call(purge.command, ran, "--yes").exception, StoreError)
+        refused = call(purge.command, ran, "--yes").exception
+        service._publisher.close()
+        service._source.close()
+
+    assert isinstance(refused, StoreError)
+    assert "expected" in str(refused)
+    assert before == rows(ran)
+    assert 0 == call(purge.command, ran, "--yes").exit_code
+    assert before != rows(ran)
+
+
+@ON_POSTGRESQL
+def test_a_service_that_starts_waits_for_a_purge_to_end(config):
+    settings = load_settings(config)
+    with closing(Store(settings.store)) as purging, ThreadPoolExecutor(1) as other:
+        with purging._transaction() as connection:
+            assert no_service_runs(connection)
+            starting = other.submit(Store, settings.store, serving=True)
+            with pytest.raises(FutureTimeout):
+                starting.result(0.5)
+        with closing(starting.result(20)), purging._transaction() as connection:
+            assert not no_service_runs(connection)
 
 
 def chain(config):
@@ -190,6 +226,7 @@ BREAKS = {
 }
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("statement", BREAKS)
 def test_the_first_broken_link_is_named(ran, statement):
     with closing(sqlite3.connect(load_settings(ran).store.path)) as database, database:
@@ -203,6 +240,7 @@ def test_the_first_broken_link_is_named(ran, statement):
     assert BREAKS[statement] in str(done.exception)
 
 
+@ON_SQLITE
 def test_an_end_that_was_cut_off_is_told_by_the_hash_that_was_noted(ran):
     newest = chain(ran)[-1].hash
     with closing(sqlite3.connect(load_settings(ran).store.path)) as database, database:
@@ -213,6 +251,7 @@ def test_an_end_that_was_cut_off_is_told_by_the_hash_that_was_noted(ran):
     assert "not in the chain" in str(call(audit.command, ran, "verify", "--newest", newest).exception)
 
 
+@ON_SQLITE
 def test_a_store_of_schema_3_is_taken_over_with_all_it_holds(ran):
     path = load_settings(ran).store.path
     with closing(sqlite3.connect(path)) as database, database:
