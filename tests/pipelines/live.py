@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import polars as pl
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import TopicPartition
 
 from pipelines.formats.canonical import KINDS
 from pipelines.settings import Settings
@@ -157,10 +158,20 @@ class Site:
             process.wait()
 
     def topic(self, role: str) -> list[ConsumerRecord]:
-        """A topic from its beginning to its end."""
-        options = {"auto_offset_reset": "earliest", "consumer_timeout_ms": 2_000}
-        with closing(KafkaConsumer(self.prefix + role, bootstrap_servers=self.bootstrap, **options)) as consumer:
-            return list(consumer)
+        """A topic from its beginning to where it ends now, however long a busy machine takes."""
+        deadline = time.monotonic() + WAIT_S
+        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap)) as consumer:
+            name = self.prefix + role
+            parts = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name)]
+            ends = consumer.end_offsets(parts)
+            consumer.assign(parts)
+            consumer.seek_to_beginning()
+            records: list[ConsumerRecord] = []
+            while any(consumer.position(part) < ends[part] for part in parts):
+                assert time.monotonic() < deadline, "a topic is not read to its end"
+                for some in consumer.poll(timeout_ms=500).values():
+                    records += some
+            return records
 
     def published(self) -> list[Record]:
         """The alert topic as it is, repeats and all, but for what is said of canaries."""

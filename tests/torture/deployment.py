@@ -228,7 +228,9 @@ class Deployment:
             found = folded.get(patient_id, [])
             wrong += _topic_by_topic(found) != _topic_by_topic(mine)
             apart["patients whose topics were merged in another order"] += found != mine
-        return stored(self.due, kept) + published(self.due, ours) + Difference(wrong=wrong), +apart
+        there, told = stored(self.due, kept), published(self.due, ours)
+        apart["records not in the store"], apart["records not on the topic"] = there.lost, told.lost
+        return there + told + Difference(wrong=wrong), +apart
 
     def _by_patient(self) -> dict[str, list[PatientEvent]]:
         """What must have been folded, each once and in this order."""
