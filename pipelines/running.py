@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from detector.plan import Plan
 from models.quarantine import GuardedModel
@@ -136,8 +137,12 @@ def _shadow(settings: Settings, champion: Plan, store: Store) -> Shadow | None:
     )  # fmt: skip
 
 
+class Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
 @contextmanager
-def stopped_by_signals(service: Service) -> Iterator[None]:
+def stopped_by_signals(service: Stoppable) -> Iterator[None]:
     """SIGTERM and SIGINT end the service after its present batch; the handlers before are put back.
 
     Those of the start are not: when the service has ended, what is left to put away is not to be interrupted.

@@ -312,6 +312,9 @@ class Logging(_Section):
 
 class Spark(_Section):
     master: Name | None = None
+    jars: FileName | None = None
+    checkpoint: FileName = "itbwatch.spark"
+    trigger_ms: int = Field(default=1_000, ge=0, le=600_000)
     options: dict[Name, str] = {}
 
 
