@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -20,6 +20,7 @@ import polars as pl
 from detector.clock import DAY
 from detector.errors import ConfigError, InputError
 from detector.events import EARLIEST, Acknowledgement, Context, Encounter, Observation, PatientEvent, Position, Pump
+from pipelines.burden import Exposure, exposures
 from pipelines.outages import ModelEvent
 
 TOPIC_ORDER: tuple[str, ...] = ("encounters", "pumps", "context", "observations", "acknowledgements")
@@ -66,10 +67,23 @@ class InputRefused(InputError):
 
 
 @dataclass
+class Skipped:
+    """Patients of whom nothing can be alerted (``pipelines.sieve``), and who were left out for it.
+
+    ``rows`` that were not even judged, those of ``events`` among them; ``stays`` count for every rate all the same.
+    """
+
+    rows: int = 0
+    patients: int = 0
+    stays: list[Exposure] = field(default_factory=list)
+    synthetic: bool = False
+
+
+@dataclass
 class Dataset:
     """Events of past stays. ``rejected`` counts the rows that cannot be events, by (topic, reason); ``remarks`` says in
     words what else a person who runs it should know; ``outages`` say when the service that had these events kept a
-    model out.
+    model out; ``skipped`` None = nobody was left out.
     """
 
     files: tuple[str, ...]
@@ -78,6 +92,7 @@ class Dataset:
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
     outages: list[ModelEvent] = field(default_factory=list)
+    skipped: Skipped | None = None
 
     def __post_init__(self) -> None:
         self.observations = self.observations.sort("available_at", "file", "row")
@@ -89,8 +104,10 @@ class Dataset:
     @property
     def synthetic(self) -> bool:
         """Whether any observation says of itself that it was made up (``simulate`` marks every one)."""
-        return bool((self.observations["source"] == SYNTHETIC).any()) or any(
-            isinstance(event, Observation) and event.source == SYNTHETIC for _, event in self.others
+        return (
+            bool((self.observations["source"] == SYNTHETIC).any())
+            or (self.skipped is not None and self.skipped.synthetic)
+            or any(isinstance(event, Observation) and event.source == SYNTHETIC for _, event in self.others)
         )
 
     def rows_by_patient(self) -> dict[str, int]:
@@ -187,6 +204,29 @@ class Dataset:
                     effective_at=effective, available_at=place[0], status=status, observation_id=own_id, site=site,
                     reference_high=high, source=source, position=Position(self.files[place[2]], 0, place[3]),
                 )  # fmt: skip
+
+
+def leave_out(dataset: Dataset, kept: Container[str], spans: pl.DataFrame) -> None:
+    """Take the events other than observations of everybody who is not ``kept`` out of a data set, as skipped.
+
+    ``spans``: when the first and the last observation of a stay (patient_id, stay_id) was known, ms UTC; a stay that is
+    not among them lasts from its admission to its discharge.
+    """
+    skipped = dataset.skipped = dataset.skipped or Skipped()
+    gone: defaultdict[str, list[Placed]] = defaultdict(list)
+    for placed in dataset.others:
+        if placed[1].patient_id not in kept:
+            gone[placed[1].patient_id].append(placed)
+    dataset.others = [placed for placed in dataset.others if placed[1].patient_id in kept]
+    skipped.rows += sum(map(len, gone.values()))
+    for patient, stay, first, last in spans.select("patient_id", "stay_id", "first", "last").iter_rows():
+        if patient not in kept:
+            for at in sorted({first, last}):
+                seen = Observation(patient_id=patient, stay_id=stay, code="", effective_at=at, available_at=at)
+                gone[patient].append(((at, RANK[Observation], 0, 0), seen))
+    for _, events in sorted(gone.items()):
+        skipped.patients += 1
+        skipped.stays += exposures([event for _, event in sorted(events, key=itemgetter(0))])
 
 
 def forget_pumps(dataset: Dataset) -> None:

@@ -66,6 +66,17 @@ def overlay_of(settings: Settings) -> Overlay | None:
     return _overlay(Path(settings.overlay), read_catalogue(catalogue_of(settings))[1])
 
 
+def rules_of(settings: Settings) -> dict[str, Any]:
+    """The parsed rule files of a site by name, with its overlay laid on.
+
+    Raises:
+        ConfigError: with every mistake of the overlay, or of the rule files.
+    """
+    rules = read_catalogue(catalogue_of(settings))[1]
+    overlay = overlay_of(settings)
+    return rules if overlay is None else overlaid(rules, overlay)
+
+
 def load_site(config: Path | None, overlay: Path | None = None, *, all_files: bool = False) -> tuple[Settings, Plan]:
     """The settings of a site and the plan that they lead to, so that a user hears of every mistake at once.
 

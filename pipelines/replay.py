@@ -37,13 +37,18 @@ Opened = tuple[Plan, dict[str, Model]]
 
 @dataclass
 class Outcome:
-    """What a replay gave. ``counts`` are the ledger's; ``rejected`` is by (topic, reason); ``events`` were folded."""
+    """What a replay gave. ``counts`` are the ledger's; ``rejected`` is by (topic, reason); ``events`` were folded.
+
+    ``skipped`` are the rows of patients of whom nothing can be alerted (``pipelines.sieve``); their ``stays`` are counted.
+    """
 
     records: list[AlertRecord] = field(default_factory=list)
     stays: list[Exposure] = field(default_factory=list)
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     events: int = 0
+    skipped: int = 0
+    skipped_patients: int = 0
 
     def add(self, other: Outcome) -> None:
         self.records += other.records
@@ -60,7 +65,7 @@ def replay(
 
     Records are ordered by (at, patient, alert, sequence).
     """
-    outcome = Outcome(rejected=Counter(dataset.rejected))
+    outcome = begun(dataset)
     shares = dataset.shares(SHARES_PER_WORKER * workers)
     work = partial(run_share, *opened(settings)) if workers == 1 else partial(_work, settings.model_dump_json())
     for part in spread(work, shares, workers):
@@ -73,6 +78,15 @@ def replay(
 def in_record_order(outcome: Outcome) -> None:
     """Put the records in the order in which they are written, whoever made them."""
     outcome.records.sort(key=lambda record: (record.at, record.patient_id, record.alert_id, record.sequence))
+
+
+def begun(dataset: Dataset) -> Outcome:
+    """What is known of a data set before anybody is run."""
+    outcome = Outcome(rejected=Counter(dataset.rejected))
+    if dataset.skipped is not None:
+        outcome.skipped, outcome.skipped_patients = dataset.skipped.rows, dataset.skipped.patients
+        outcome.stays += dataset.skipped.stays
+    return outcome
 
 
 def run_share(plan: Plan, models: Mapping[str, Model], share: Dataset) -> Outcome:

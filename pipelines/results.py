@@ -23,6 +23,7 @@ from detector.records import SEVERITIES, AlertRecord
 from pipelines.exports import EXPORTS, Export
 from pipelines.pseudonym import BITS
 from pipelines.replay import Outcome
+from pipelines.sieve import SKIPPED
 
 ALERTS, SUMMARY, REPORT = "alerts.parquet", "summary.json", "report.html"
 PAGES = "report"
@@ -77,6 +78,8 @@ def summarise(outcome: Outcome, plan: Plan, *, rows: int, seconds: float, run: M
         "alerts_per_100_patient_days": {word: _per_100(n, days) for word, n in by_severity.items()},
         "alerts_per_100_gated_patient_days": {word: _per_100(n, gated_days) for word, n in by_severity.items()},
         "rejected": _nested(outcome.rejected),
+        "skipped": {SKIPPED: outcome.skipped} if outcome.skipped else {},
+        "skipped_patients": outcome.skipped_patients,
         **{name: _nested(counts) for name, counts in _by_metric(outcome.counts).items()},
         "rows": rows,
         "rows_per_second": round(rows / seconds, 1),

@@ -38,6 +38,9 @@ FAULT = "fault!"
 LARGEST_EXPANSION = 1_000  # a Parquet file of 4 kB can stand for 2 GiB; honest tables stay far below both limits
 EXPANSION_MATTERS_FROM = 256 << 20
 
+ROWS_AT_ONCE = 1 << 18
+"""Of a Parquet file that is read in parts."""
+
 NOT_PACKED = (EOFError, gzip.BadGzipFile, zlib.error)
 """What a compressed file raises that was cut short or damaged."""
 
@@ -93,6 +96,27 @@ def read_table(path: Path, columns: Columns) -> pl.DataFrame:
     except IsADirectoryError as error:
         raise InputRefused(f"{path}: is a folder; expected a table, one of {', '.join(_READERS)}") from error
     return as_kinds(path, raw, columns).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+
+
+def read_parts(path: Path, columns: Columns) -> Iterator[pl.DataFrame]:
+    """As ``read_table``, some rows at a time: of a Parquet file only those are in memory. There is at least one part.
+
+    Raises:
+        InputRefused: as ``read_table`` does.
+    """
+    if kind_of(path) != ".parquet":
+        yield read_table(path, columns)
+        return
+    with parquet_file(path) as file:
+        names = columns.present(path, file.schema_arrow.names)
+        start = 0
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+            raw = pl.from_arrow(batch)
+            assert isinstance(raw, pl.DataFrame)
+            yield as_kinds(path, raw, columns).with_columns(row=pl.int_range(start, start + len(raw), dtype=pl.Int64))
+            start += len(raw)
+        if not start:
+            yield as_kinds(path, pl.DataFrame(), columns).with_columns(row=pl.lit(0, pl.Int64))
 
 
 def as_kinds(path: Path, raw: pl.DataFrame, columns: Columns) -> pl.DataFrame:

@@ -15,7 +15,7 @@ import polars as pl
 
 from detector.clock import DAY
 from detector.events import EARLIEST, LATEST, Encounter, Position, Pump, PumpKind
-from pipelines.collecting.scans import Table
+from pipelines.collecting.scans import Only, Table
 from pipelines.collecting.spill import CONTEXT_COLUMNS, Derive, Spill, SpilledDataset, numbered_context, placed_context
 from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, Placed
 from pipelines.formats.json_records import LONGEST_IDENTITY
@@ -68,6 +68,9 @@ class Collector:
         self.with_stays = False
         self.remarks: list[str] = []
         self.told: Told = silent
+        self.only: frozenset[str] | None = None
+        """The patients whose rows are taken; None = everybody's. The rows of the others are counted in ``skipped``."""
+        self.skipped = 0
         self._patients: frozenset[str] = frozenset()
         self._derive: Derive = lambda table: in_content_order(derive(table))
         self._files: list[str] = [name]
@@ -77,10 +80,21 @@ class Collector:
         self._observed = Kept(OBSERVATION_COLUMNS)
         self._context = Kept(CONTEXT_COLUMNS)
 
-    def rows(self, table: Table, items: tuple[str, frozenset[str]], topic: str = "observations") -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
-        """The rows of a table with one of these items; how many had another one is counted."""
+    def asked(self, items: pl.DataFrame) -> pl.DataFrame:
+        """Those items of a table (as ``ItemMap.frame`` gives them) whose rows are wanted at all."""
+        return items
+
+    def rows(self, table: Table, items: tuple[str, frozenset[str]], topic: str = "observations", patient: str | None = None, times: tuple[str, str] | None = None) -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip  # noqa: ARG002 - for pipelines.collecting.finder
+        """The rows of a table with one of these items; how many had another one is counted.
+
+        ``patient`` names the column of the patient's id, where the table has one: rows that are not wanted are then
+        not even read whole. ``times`` are those of when a row was measured and when it was known.
+        """
         seen: Counter[str] = Counter()
-        yield from table.batches(items, seen, self.told)
+        only = None if self.only is None or patient is None else Only(patient, self.only)
+        yield from table.batches(items, seen, self.told, only)
+        if only is not None:
+            self.skipped += only.skipped
         self.saw(table.name, seen)
         self.rejected[topic, "other_item"] += sum(count for item, count in seen.items() if item not in items[1])
         self._split(table, topic)
@@ -157,6 +171,7 @@ class Collector:
         ``value`` may come with ``value_text``, the result as written. ``stay_id`` None = the stay in which it was
         taken. ``reason`` not None = why the format itself leaves the row out.
         """
+        table = self._wanted(table)
         table = _with(table, {**OBSERVATION_COLUMNS, "reason": pl.String}).with_columns(
             pl.col("available_at").fill_null(pl.col("effective_at")), pl.col("status").fill_null("final")
         )
@@ -191,6 +206,7 @@ class Collector:
 
     def treat(self, path: Path, table: pl.DataFrame) -> None:
         """Take rows with at least patient_id, kind, event, at and row; those of patients without a stay are left out."""
+        table = self._wanted(table)
         table = _with(table, CONTEXT_COLUMNS).with_columns(pl.col("available_at").fill_null(pl.col("at")))
         reason = (
             pl.when(_blank("patient_id")).then(pl.lit("missing_key"))
@@ -230,6 +246,14 @@ class Collector:
         return SpilledDataset(
             files, *spills, self.others, rejected, self._rows, self._first, self._derive, self.remarks
         )
+
+    def _wanted(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the patients that are taken, and those that name none."""
+        if self.only is None:
+            return table
+        wanted = table.filter(pl.col("patient_id").is_in(list(self.only)) | pl.col("patient_id").is_null())
+        self.skipped += len(table) - len(wanted)
+        return wanted
 
     def _refuse(self, topic: str, table: pl.DataFrame) -> pl.DataFrame:
         """The rows without a ``reason``; the others are counted."""

@@ -27,8 +27,10 @@ def result_columns(stay: str | None, *, storetime: bool, optional: dict[str, str
 
 def observe(collect: Collector, table: Table, items: ItemMap, stay: str | None) -> None:
     """Take the rows of a table of results whose item is one of ours."""
-    mapped = items.frame(table.name)
-    for path, rows in collect.rows(table, ("itemid", frozenset(mapped["item"]))):
+    mapped = collect.asked(items.frame(table.name))
+    for path, rows in collect.rows(
+        table, ("itemid", frozenset(mapped["item"])), patient="subject_id", times=("charttime", "storetime")
+    ):
         found = rows.select(
             "row", "itemid",
             patient_id="subject_id",

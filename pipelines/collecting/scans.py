@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ import pyarrow.csv as pa_csv
 
 from detector.errors import ConfigError, nearest
 from pipelines.dataset import InputRefused
-from pipelines.tables import NOT_PACKED, Columns, as_kinds, first_line, kind_of, parquet_file
+from pipelines.tables import NOT_PACKED, TEXT, TIME, Columns, as_kinds, first_line, kind_of, parquet_file
 
 KINDS = (".parquet", ".csv", ".csv.gz")
 BLOCK = 4 << 20  # bytes of text at once, and the longest row there may be
@@ -85,6 +86,25 @@ class Folder:
         return table
 
 
+@dataclass
+class Only:
+    """Rows of these patients, and those that name none, are wanted of a table; the others are counted in ``skipped``."""
+
+    column: str
+    patients: frozenset[str]
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Rows with one of these items are wanted, and those that were known more than ``ahead`` ms before they were taken."""
+
+    items: frozenset[str]
+    taken: str
+    known: str
+    ahead: int
+
+
 class Table:
     """One table: its parts in order, and those of our columns that each of them has."""
 
@@ -103,12 +123,13 @@ class Table:
 
     def batches(
         self, items: tuple[str, frozenset[str]] | None = None, seen: Counter[str] | None = None,
-        told: Callable[[str, int], object] = lambda *_: None,
+        told: Callable[[str, int], object] = lambda *_: None, only: Only | None = None,
+        telling: Telling | None = None,
     ) -> Iterator[tuple[Path, pl.DataFrame]]:  # fmt: skip
         """The rows, part by part and some at a time, as ``pipelines.tables.as_kinds`` gives them, with ``row``.
 
         ``items`` = (column, values): only rows with one of these values. ``seen`` counts every value of that column;
-        ``told`` hears how many rows of the table were read.
+        ``told`` hears how many rows of the table were read. ``only``: whose rows are wanted of those; ``telling``: which.
 
         Raises:
             InputRefused: a part cannot be read to its end, or a column is of another kind.
@@ -124,10 +145,16 @@ class Table:
                 rows += count
                 told(self.name, rows)
                 if items is not None:
-                    cells = as_kinds(path, frame.select(items[0]), Columns({items[0]: "text"}, {}))[items[0]]
-                    if seen is not None:
-                        seen.update({str(item): n for item, n in cells.value_counts().iter_rows()})
-                    frame = frame.filter(cells.is_in(list(items[1])))
+                    frame = frame.filter(_is_one_of(path, frame[items[0]], items[1], seen))
+                if telling is not None and items is not None and len(frame):
+                    frame = frame.filter(
+                        _is_one_of(path, frame[items[0]], telling.items) | _is_ahead(path, frame, telling)
+                    )
+                if only is not None and len(frame):
+                    whose = frame[only.column]
+                    wanted = frame.filter(_is_one_of(path, whose, only.patients) | whose.is_null())
+                    only.skipped += len(frame) - len(wanted)
+                    frame = wanted
                 if len(frame):
                     yield path, as_kinds(path, frame, self.columns).with_columns(frame["row"])
 
@@ -140,6 +167,28 @@ class Table:
         frames = [frame for _, frame in self.batches()]
         empty = as_kinds(self.parts[0], pl.DataFrame(), self.columns).with_columns(row=pl.lit(0, pl.Int64))
         return pl.concat([empty, *frames], how="vertical_relaxed")
+
+
+def _is_ahead(path: Path, frame: pl.DataFrame, telling: Telling) -> pl.Series:
+    if telling.known not in frame.columns:
+        return pl.Series([False])
+    columns = Columns({telling.taken: TIME, telling.known: TIME}, {})
+    times = as_kinds(path, frame.select(telling.taken, telling.known), columns)
+    return (times[telling.taken] - times[telling.known] > telling.ahead).fill_null(False)
+
+
+def _is_one_of(path: Path, cells: pl.Series, texts: Container[str], seen: Counter[str] | None = None) -> pl.Series:
+    """For each cell whether it is one of these texts; each different cell is turned into a text once.
+
+    ``seen`` counts them.
+    """
+    name = cells.name
+    found = cells.value_counts(name="rows!")
+    told = as_kinds(path, found.select(name), Columns({name: TEXT}, {}))[name]
+    if seen is not None:
+        seen.update({str(text): rows for text, rows in zip(told, found["rows!"], strict=True)})
+    wanted = pl.Series([text is not None and text in texts for text in told], dtype=pl.Boolean)
+    return cells.is_in(found[name].filter(wanted).implode()).fill_null(False)
 
 
 def _ours(path: Path, columns: Columns) -> dict[str, str]:

@@ -95,7 +95,7 @@ class SpilledDataset(Dataset):
     ) -> None:  # fmt: skip
         """``rows`` and ``first``: number of observations and first available_at of each patient."""
         self.files, self.others, self.rejected, self.remarks = files, others, rejected, remarks
-        self.outages = []
+        self.outages, self.skipped = [], None
         self.others.sort(key=itemgetter(0))
         self._observed, self._context, self._derive = observed, context, derive
         self._rows, self._first = rows, first

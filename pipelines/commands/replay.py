@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from detector.plan import Plan
 from detector.records import SEVERITIES
 from pipelines.datasets import FORMATS, open_dataset
 from pipelines.drift import make_reference, write_reference
 from pipelines.exports import EXPORTS, exporter
-from pipelines.plan_files import load_plan, load_site
+from pipelines.plan_files import load_plan, load_site, rules_of
 from pipelines.progress import bar, reading
 from pipelines.replay import replay
 from pipelines.reports.report import MOST_PAGES, report
 from pipelines.results import check_output, summarise, write
+from pipelines.settings import Settings
 from pipelines.settings_file import with_overlay
+from pipelines.sieve import SKIPPED, Sieve, floors, least
 from pipelines.spark.session import require
 
 
@@ -53,11 +56,15 @@ from pipelines.spark.session import require
     "--report-stays", type=click.IntRange(0), default=MOST_PAGES, show_default=True, metavar="N",
     help="Alerted stays that get a page, the most severe first.",
 )  # fmt: skip
+@click.option(
+    "--every-patient", is_flag=True,
+    help="Also run patients of whom nothing can be alerted: no pump, no oral baclofen, never near 40.5 degC.",
+)  # fmt: skip
 @click.option("--drift-reference", type=click.Path(path_type=Path), help="Write what the readings look like (drift).")
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
     exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None, shadow: Path | None,
-    report_stays: int, drift_reference: Path | None,
+    report_stays: int, every_patient: bool, drift_reference: Path | None,  # noqa: FBT001 - an option
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
@@ -72,14 +79,17 @@ def command(
         from pipelines.spark.replay import replay_on_spark as run
     check_output(out)
     settings, plan = load_site(config, overlay)
-    started = time.perf_counter()
-    with reading() as told:
-        dataset = open_dataset(
-            format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings, told=told
-        )
     challenger = None if shadow is None else with_overlay(settings, shadow)
     if challenger is not None:
         load_plan(challenger)
+    started = time.perf_counter()
+    sieve = None
+    if not every_patient and drift_reference is None:
+        sieve = sieve_of(plan, [settings, *([] if challenger is None else [challenger])], pumps)
+    with reading() as told:
+        dataset = open_dataset(
+            format_name, inputs, stays=stays, pumps=pumps, context=context, settings=settings, told=told, sieve=sieve
+        )
     with bar(len(dataset) * (1 if challenger is None else 2)) as advance:
         outcome = run(dataset, settings, workers=workers, progress=advance)
         taken = time.perf_counter() - started
@@ -90,7 +100,7 @@ def command(
         "shadow": shadow and shadow.name, "workers": workers, "engine": engine,
         "synthetic": dataset.synthetic, "remarks": dataset.remarks,
     }  # fmt: skip
-    rows = len(dataset) + sum(dataset.rejected.values())
+    rows = len(dataset) + sum(dataset.rejected.values()) + outcome.skipped
     summary = summarise(outcome, plan, rows=rows, seconds=taken, run=asked)
     asked_for = {name: exporter(name, plan.catalogue, settings.hl7v2) for name in exports}
     first, stays_shown, pages = report(dataset, outcome, summary, plan, most=report_stays, workers=workers)
@@ -103,6 +113,13 @@ def command(
         write_reference(drift_reference, made)
         click.echo(f"drift reference of {len(made.signals)} signals in {drift_reference}")
     _print(summary, out)
+
+
+def sieve_of(plan: Plan, several: Sequence[Settings], pumps: str | None) -> Sieve | None:
+    """Who need not be run under any of these settings; None = everybody must be."""
+    unknown = pumps is None and not plan.book.tables["pump_register_complete"]
+    needed = least([floors(rules_of(settings), pump_unknown=unknown) for settings in several])
+    return None if needed is None else Sieve(plan.catalogue, needed)
 
 
 def _told(pages: Iterable[tuple[str, str]], advance: Callable[[int], object]) -> Iterator[tuple[str, str]]:
@@ -130,6 +147,11 @@ def _print(summary: Mapping[str, Any], out: Path) -> None:
         f"{summary['rows_per_second']:,.0f} rows/s, {summary['seconds']:.1f} s, "
         f"peak memory {summary['peak_memory_mb']:,.0f} MB, plan {summary['plan_digest'][:16]}"
     )
+    if summary["skipped"]:
+        click.echo(
+            f"skipped {summary['skipped'][SKIPPED]:,} rows of {summary['skipped_patients']:,} patients: no pump, no oral "
+            "baclofen, nothing that is alerted without them"
+        )
     for reason, count in ((f"{t}: {r}", n) for t, reasons in summary["rejected"].items() for r, n in reasons.items()):
         click.echo(f"  rejected {reason} {count:,}")
     click.echo(f"written to {out}")

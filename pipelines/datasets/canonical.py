@@ -18,14 +18,25 @@ from msgspec import structs
 
 from detector.errors import InputError
 from detector.events import EARLIEST, LATEST, Encounter, Merged, Observation, PatientEvent, Position, Status, TimeMoved
-from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, Dataset, InputRefused, existing
+from pipelines.dataset import OBSERVATION_COLUMNS, RANK, SEXES, SYNTHETIC, Dataset, InputRefused, Skipped, existing
 from pipelines.formats import code_of_topic, codes_of_topic
 from pipelines.formats.canonical import SILENT_STATUSES, decode
 from pipelines.formats.json_records import LONGEST_IDENTITY
 from pipelines.outages import BEGINS
 from pipelines.outages import decode as decode_outage
 from pipelines.settings import Settings
-from pipelines.tables import FAULT, NUMBER, TEXT, TIME, Columns, kind_of, read_table, refuse_if_none_is_usable
+from pipelines.sieve import Sieve
+from pipelines.tables import (
+    FAULT,
+    NUMBER,
+    TEXT,
+    TIME,
+    Columns,
+    kind_of,
+    read_parts,
+    read_table,
+    refuse_if_none_is_usable,
+)
 
 STATUSES = get_args(Status)
 TOPIC_OF = {"observation": "observations", "pump": "pumps", "context": "context"}
@@ -34,6 +45,11 @@ OBSERVATIONS = Columns(
     {"stay_id": TEXT, "value_text": TEXT, "unit": TEXT, "available_at": TIME, "status": TEXT, "observation_id": TEXT,
      "site": TEXT, "reference_high": NUMBER, "source": TEXT},
 )  # fmt: skip
+TELLING = Columns(
+    {"patient_id": TEXT, "code": TEXT, "value": NUMBER, "effective_at": TIME},
+    {"stay_id": TEXT, "unit": TEXT, "available_at": TIME},
+)
+"""What shows whether anything can be said of a patient."""
 STAYS = Columns(
     {"stay_id": TEXT, "patient_id": TEXT, "admitted_at": TIME},
     {"discharged_at": TIME, "unit": TEXT, "age_years": NUMBER, "sex": TEXT, "weight_kg": NUMBER},
@@ -66,8 +82,14 @@ def _mapped(event: PatientEvent, known: Mapping[str, str]) -> PatientEvent:
     return structs.replace(event, code=known[event.code])
 
 
-def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Dataset:
-    """Read canonical tables.
+def can_be_sieved(inputs: Sequence[Path], settings: Settings | None) -> bool:
+    """Whether the inputs are tables in the codes of the catalogue: what NDJSON says is only known once it is decoded."""
+    own = codes_of_topic(settings, settings.file.codes_of) if settings is not None else ()
+    return not own and not any(map(_is_ndjson, inputs))
+
+
+def read(inputs: Sequence[Path], stays: Path | None, context: Path | None, sieve: Sieve | None = None) -> Dataset:
+    """Read canonical tables; with a ``sieve`` (and tables alone) only the rows of its patients, the others are counted.
 
     Raises:
         InputRefused: a file is no such table, or lacks a column.
@@ -78,11 +100,16 @@ def read(inputs: Sequence[Path], stays: Path | None, context: Path | None) -> Da
         existing(path)
     dataset = Dataset(files=())
     tables = []
+    if sieve is not None:
+        dataset.skipped = Skipped()
+        for path in inputs:
+            for part in read_parts(path, TELLING):
+                _look(sieve, part)
     for path in inputs:
         if _is_ndjson(path):
             add_events(dataset, path, "observation")
         else:
-            table = read_table(path, OBSERVATIONS)
+            table = read_table(path, OBSERVATIONS) if sieve is None else _kept(dataset, path, sieve.patients)
             dataset.files += (path.name,)
             table = table.with_columns(file=pl.lit(len(dataset.files) - 1, pl.UInt32))
             tables.append(_observations(dataset, path, table))
@@ -146,6 +173,28 @@ def add_events(dataset: Dataset, path: Path, default_type: str, *, others: bool 
             f"{path}: none of its {lines} lines is a canonical {default_type} event (canonical JSON, one object a line)"
         )
     return patients
+
+
+def _look(sieve: Sieve, part: pl.DataFrame) -> None:
+    """Show a sieve the rows that have a patient and times."""
+    known = pl.col("available_at").fill_null(pl.col("effective_at"))
+    part = part.with_columns(known).filter(
+        pl.col("patient_id").is_not_null(), *(pl.col(at).is_between(EARLIEST, LATEST, closed="left") for at in ("effective_at", "available_at"))
+    )  # fmt: skip
+    sieve.look(part)
+    sieve.look_at_spans(part)
+
+
+def _kept(dataset: Dataset, path: Path, patients: set[str]) -> pl.DataFrame:
+    """The rows of these patients, and those that name none; the others are counted as skipped."""
+    assert dataset.skipped is not None
+    kept = []
+    for part in read_parts(path, OBSERVATIONS):
+        wanted = part.filter(pl.col("patient_id").is_in(list(patients)) | pl.col("patient_id").is_null())
+        dataset.skipped.rows += len(part) - len(wanted)
+        dataset.skipped.synthetic |= bool((part["source"] == SYNTHETIC).any())
+        kept.append(wanted)
+    return pl.concat(kept)
 
 
 def _observations(dataset: Dataset, path: Path, table: pl.DataFrame) -> pl.DataFrame:

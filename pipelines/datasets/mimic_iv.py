@@ -84,7 +84,7 @@ def _ran(collect: Collector, table: Table, items: ItemMap) -> None:
     """Infusions and procedures: what has an event in the map is one, the rest runs from start to end."""
     mapped = kinds(items.context[table.name])
     parts = []
-    for _, rows in collect.rows(table, ("itemid", frozenset(mapped["item"])), topic="context"):
+    for _, rows in collect.rows(table, ("itemid", frozenset(mapped["item"])), "context", "subject_id"):
         stored = "storetime" if "storetime" in rows.columns else pl.lit(None, pl.Int64)
         parts.append(
             rows.select(

@@ -21,7 +21,7 @@ from detector.records import AlertRecord
 from pipelines.burden import Exposure
 from pipelines.dataset import OBSERVATION_COLUMNS, Dataset, Place, Placed
 from pipelines.outages import ModelEvent
-from pipelines.replay import Opened, Outcome, in_record_order, opened, run_share
+from pipelines.replay import Opened, Outcome, begun, in_record_order, opened, run_share
 from pipelines.settings import Settings
 from pipelines.spark.session import session
 
@@ -58,7 +58,7 @@ def replay_on_spark(
         ConfigError: Spark cannot be started.
     """
     common = _Common(settings.model_dump_json(), dataset.files, dataset.outages)
-    outcome = Outcome(rejected=Counter(dataset.rejected))
+    outcome = begun(dataset)
     with session(settings.spark, cores=str(workers)) as spark:
         rows = spark.createDataFrame(rows_of(dataset).to_arrow())
         run = _runner(msgspec.json.encode(common))
