@@ -100,16 +100,17 @@ def read(inputs: Sequence[Path], stays: Path | None, context: Path | None, sieve
         existing(path)
     dataset = Dataset(files=())
     tables = []
+    of_no_use: set[Path] = set()
     if sieve is not None:
         dataset.skipped = Skipped()
         for path in inputs:
-            for part in read_parts(path, TELLING):
-                _look(sieve, part)
+            if not sum(_look(sieve, part) for part in read_parts(path, TELLING)):
+                of_no_use.add(path)  # is refused, or empty: read as ever
     for path in inputs:
         if _is_ndjson(path):
             add_events(dataset, path, "observation")
         else:
-            table = read_table(path, OBSERVATIONS) if sieve is None else _kept(dataset, path, sieve.patients)
+            table = read_table(path, OBSERVATIONS) if sieve is None else _kept(dataset, path, sieve.patients, of_no_use)
             dataset.files += (path.name,)
             table = table.with_columns(file=pl.lit(len(dataset.files) - 1, pl.UInt32))
             tables.append(_observations(dataset, path, table))
@@ -175,18 +176,21 @@ def add_events(dataset: Dataset, path: Path, default_type: str, *, others: bool 
     return patients
 
 
-def _look(sieve: Sieve, part: pl.DataFrame) -> None:
-    """Show a sieve the rows that have a patient and times."""
+def _look(sieve: Sieve, part: pl.DataFrame) -> int:
+    """Show a sieve the rows that have a patient, a code and times; how many have."""
     known = pl.col("available_at").fill_null(pl.col("effective_at"))
     part = part.with_columns(known).filter(
-        pl.col("patient_id").is_not_null(), *(pl.col(at).is_between(EARLIEST, LATEST, closed="left") for at in ("effective_at", "available_at"))
+        ~_blank("patient_id"), ~_blank("code"), *(pl.col(at).is_between(EARLIEST, LATEST, closed="left") for at in ("effective_at", "available_at"))
     )  # fmt: skip
     sieve.look(part)
     sieve.look_at_spans(part)
+    return len(part)
 
 
-def _kept(dataset: Dataset, path: Path, patients: set[str]) -> pl.DataFrame:
+def _kept(dataset: Dataset, path: Path, patients: set[str], of_no_use: set[Path]) -> pl.DataFrame:
     """The rows of these patients, and those that name none; the others are counted as skipped."""
+    if path in of_no_use:
+        return read_table(path, OBSERVATIONS)
     assert dataset.skipped is not None
     kept = []
     for part in read_parts(path, OBSERVATIONS):

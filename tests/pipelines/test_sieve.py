@@ -10,7 +10,7 @@ import pytest
 from detector.catalogue.signals import Catalogue
 from detector.clock import HOUR, MINUTE
 from pipelines.commands.replay import sieve_of
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, InputRefused
 from pipelines.datasets import open_dataset
 from pipelines.formats.times import parse_time
 from pipelines.plan_files import load_plan, rules_of
@@ -107,6 +107,16 @@ def test_every_row_that_is_skipped_is_counted(folder: Path) -> None:
     declared = sieved.skipped.patients  # nobody says of them that they have no pump
 
     assert len(whole) == len(sieved) + sieved.skipped.rows + declared
+
+
+def test_a_table_without_a_row_of_use_is_refused_not_skipped(folder: Path, tmp_path: Path) -> None:
+    table = pl.read_parquet(folder / "observations.parquet").with_columns(effective_at=pl.lit("yesterday"))
+    table.write_parquet(tmp_path / "observations.parquet")
+    for name in ("stays.csv", "context.ndjson"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+
+    with pytest.raises(InputRefused, match="none of its"):
+        opened(tmp_path, "none", sieved=True)
 
 
 def test_with_a_pump_for_all_nobody_is_skipped(folder: Path) -> None:
