@@ -1,5 +1,6 @@
 """The stream on Spark, with a real broker: the records of a replay, whether it was killed on the way or not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ WAIT_S = 240
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("simulated") / "ward"
-    done("simulate", "--beds", 6, "--days", 2, "--published-case", "--out", folder)
+    done("simulate", "--beds", 4, "--days", 2, "--published-case", "--out", folder)
     return folder / "ward.ndjson"
 
 
@@ -47,13 +48,11 @@ def expected(ward, tmp_path_factory):
 @pytest.fixture
 def site(kafka, topics, topic_prefix, tmp_path, spark_jars) -> Site:
     topics(**dict.fromkeys((*KINDS, "alerts", "deadletters"), PARTITIONS))
-    return Site(kafka.bootstrap, topic_prefix, tmp_path, spark=sparked(tmp_path, spark_jars, "local[2]"))
-
-
-def sparked(folder: Path, jars: Path, master: str) -> dict[str, object]:
-    options = {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": "2"}
-    checkpoint = str(folder / "checkpoint")
-    return {"master": master, "jars": str(jars), "checkpoint": checkpoint, "trigger_ms": 0, "options": options}
+    spark = {
+        "jars": str(spark_jars), "checkpoint": str(tmp_path / "checkpoint"), "trigger_ms": 0,
+        "options": {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": "2"},
+    }  # fmt: skip
+    return Site(kafka.bootstrap, topic_prefix, tmp_path, spark=spark)
 
 
 def send(site: Site, events: Sequence[object], until: int | None = None) -> None:
@@ -82,6 +81,7 @@ class OnSpark:
         while (count := len(by_key(self._site.published()))) < least:
             assert self._process.poll() is None, self._site.log.read_text()[-3000:]
             assert time.monotonic() < deadline, f"{count} of {least} records; {self._site.log.read_text()[-3000:]}"
+            time.sleep(1)
 
     def kill(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -94,7 +94,10 @@ class OnSpark:
 
 
 @contextmanager
-def streaming(site: Site) -> Iterator[OnSpark]:
+def streaming(site: Site, master: str) -> Iterator[OnSpark]:
+    config = json.loads(site.config.read_text())
+    config["spark"]["master"] = master
+    site.config.write_text(json.dumps(config))
     with site.log.open("a") as errors:
         words = itbwatch("stream", "--engine", "spark", "--config", site.config)
         process = subprocess.Popen(words, stderr=errors, start_new_session=True)
@@ -108,11 +111,13 @@ def streaming(site: Site) -> Iterator[OnSpark]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed_and_started_again_from_its_checkpoint_it_gives_the_records_of_a_replay(site, events, expected):
+def test_killed_on_two_executors_and_started_again_from_its_checkpoint_it_gives_the_records_of_a_replay(
+    site, events, expected
+):
     half, most = len(events) // 2, len(events) * 3 // 4
     until = events[-1].available_at + 3 * DAY
     send(site, events[:half])
-    with streaming(site) as stream:
+    with streaming(site, "local-cluster[2,1,1024]") as stream:
         stream.wait(1)
         send(site, events[half:most])
         stream.kill()
@@ -122,7 +127,7 @@ def test_killed_and_started_again_from_its_checkpoint_it_gives_the_records_of_a_
     assert before == {key: expected.get(key) for key in before}
 
     send(site, [*events[most:], *events[most - 50 : most]], until)  # some of them twice: that changes nothing
-    with streaming(site) as stream:
+    with streaming(site, "local[2]") as stream:
         stream.wait(len(expected))
         stream.stop()
     published = site.published()
