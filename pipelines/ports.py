@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from detector.engine import Ward
+from detector.engine import StayView, Ward
 from detector.ledger import Ledger
 from detector.records import AlertRecord, Batch
 
@@ -39,3 +39,4 @@ class Board(Protocol):
 
     def take(self, records: Iterable[AlertRecord]) -> None: ...
     def forget(self, alert_ids: Iterable[str]) -> None: ...
+    def hear(self, stays: Iterable[StayView]) -> None: ...

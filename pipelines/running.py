@@ -33,6 +33,7 @@ from pipelines.web.app import build_app
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
 from pipelines.web.server import WebServer, allowed_hosts
+from pipelines.web.stay_pages import StayPages
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,11 @@ def running(
             reference=_reference(settings, plan),
             canaries=open_now.enter_context(_canaries(settings)),
         )
+        given = answers(settings)
         app = build_app(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice,
-            cds=Guard(settings.cds_hooks, metrics.cds_refused), answers=answers(settings),
+            cds=Guard(settings.cds_hooks, metrics.cds_refused), answers=given,
+            pages=StayPages(settings, plan, board, notice=notice, answers=given.open),
         )  # fmt: skip
         if settings.http.host in EVERY_ADDRESS and not settings.http.hosts:
             log.warning(

@@ -444,6 +444,7 @@ class Service:
         self._metrics.shadow_up(self._shadow is not None and self._shadow.up)
         self._metrics.state_bytes(sum(owned.size.bytes for owned in self._owned.values()))
         self._metrics.refresh((one.ward for one in self._owned.values()), self._alarms.standing().values())
+        self._board.hear(stay for one in self._owned.values() for stay in one.ward.stays())
 
 
 def _answer(event: Acknowledgement) -> Detail:

@@ -48,34 +48,48 @@ Information = Mapping[str, Sequence[Mapping[str, str]]]
 def stay_page(
     stay: Alerted, course: StayCourse, catalogue: Catalogue, information: Information, *, notices: Sequence[str] = ()
 ) -> str:
-    """The whole page. ``notices`` stand at its head (plain text)."""
-    alerts = stay.alerts()
+    """The whole page of a replay. ``notices`` stand at its head (plain text)."""
     name = stay.stay_id or "not given"
-    shown = [at_its_worst(records) for records in alerts]
-    cited = cited_readings(stay.records)
-    articles = "".join(
-        f'<section id="alert-{number}"><h2>Alert {number}: {escape(words(record.syndrome))}</h2>'
-        f"<p>As it stood at {moment(record.at)}, with the most evidence at its most severe.</p>"
-        + alert_html(record, name, _context_lines(course.events, parse_time(record.at)), _further(record, information))
-        + _steps(records)
-        + "</section>"
-        for number, (record, records) in enumerate(zip(shown, alerts, strict=True), 1)
-    )
     return page(
         f"itbwatch: stay {name}",
         '<p class="screen"><a href="../report.html">All stays of this replay</a></p>'
-        f"<h1>Stay {escape(name)} of patient {escape(stay.patient_id)}</h1>"
         f'<p class="notice">{DISCLAIMER}</p>'
         + "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
+        + stay_content(stay, course, catalogue, information, called=f"Stay {name} of patient {stay.patient_id}"),
+        STYLE,
+    )
+
+
+def stay_content(
+    stay: Alerted, course: StayCourse, catalogue: Catalogue, information: Information, *, called: str, live: bool = False
+) -> str:  # fmt: skip
+    """What a page says of the stay ``called`` so. ``live``: alerts as they stand now, not as they stood at their worst."""
+    alerts = stay.alerts()
+    shown = [records[-1] if live else at_its_worst(records) for records in alerts]
+    cited = cited_readings(stay.records)
+    stood = "As it stands now, since {}." if live else "As it stood at {}, with the most evidence at its most severe."
+    articles = "".join(
+        f'<section id="alert-{number}"><h2>Alert {number}: {escape(words(record.syndrome))}</h2>'
+        f"<p>{stood.format(moment(record.at))}</p>"
+        + alert_html(
+            record, stay.name if live else stay.stay_id or "not given",
+            _context_lines(course.events, parse_time(record.at)), _further(record, information),
+        )
+        + _steps(records)
+        + "</section>"
+        for number, (record, records) in enumerate(zip(shown, alerts, strict=True), 1)
+    )  # fmt: skip
+    return (
+        f"<h1>{escape(called)}</h1>"
         + _who(course)
-        + table(("alert", "syndrome", "most severe", "opened", "signs since", "resolved", "headline"), _overview(alerts, shown))
-        + section("The stay", wide(stay_chart(_chart(stay, course, catalogue, alerts, cited)), "the stay as a picture") + LEGEND)
+        + table(("alert", "syndrome", "severity now" if live else "most severe", "opened", "signs since", "resolved", "headline"),
+                _overview(alerts, shown, "open" if live else "open at the end"))
+        + section("The stay", wide(stay_chart(_chart(called, course, catalogue, alerts, cited)), "the stay as a picture") + LEGEND)
         + articles
         + section("Laboratory results", wide(_laboratory(course, catalogue), "laboratory results"))
         + section("Pump and context events", table(("time", "known", "what", "event", "detail"), _events(course)))
         + section("Not drawn, and why", table(("signal or code", "reason", "observations"), _not_drawn(course)))
-        + section("Reference ranges", table(("signal", "range", "source"), _references(course, catalogue))),
-        STYLE,
+        + section("Reference ranges", table(("signal", "range", "source"), _references(course, catalogue)))
     )  # fmt: skip
 
 
@@ -105,10 +119,12 @@ def _who(course: StayCourse) -> str:
     return f"<p>{escape(', '.join(facts))}. Times are UTC.</p>"
 
 
-def _overview(alerts: Sequence[Sequence[AlertRecord]], shown: Sequence[AlertRecord]) -> Iterator[Sequence[object]]:
+def _overview(
+    alerts: Sequence[Sequence[AlertRecord]], shown: Sequence[AlertRecord], still: str
+) -> Iterator[Sequence[object]]:
     for number, (records, worst) in enumerate(zip(alerts, shown, strict=True), 1):
         signs = min((one.onset_at for one in records if one.onset_at), default=None)
-        ended = next((moment(one.at) for one in records if one.state == "resolved"), "open at the end")
+        ended = next((moment(one.at) for one in records if one.state == "resolved"), still)
         yield (
             Raw(f'<a href="#alert-{number}">{number}</a>'), words(worst.syndrome),
             Raw(f'<span class="badge">{escape(worst.severity)}</span>'), Raw(moment(records[0].at)),
@@ -117,14 +133,14 @@ def _overview(alerts: Sequence[Sequence[AlertRecord]], shown: Sequence[AlertReco
 
 
 def _chart(
-    stay: Alerted, course: StayCourse, catalogue: Catalogue, alerts: Sequence[Sequence[AlertRecord]],
+    called: str, course: StayCourse, catalogue: Catalogue, alerts: Sequence[Sequence[AlertRecord]],
     cited: set[tuple[str, int, float]],
 ) -> Chart:  # fmt: skip
     def label(at: int) -> tuple[str, str]:
         return rfc3339(at)[5:16].replace("T", " "), f"{(at - course.opened) / HOUR:+g} h"
 
     return Chart(
-        f"Stay {stay.stay_id or 'not given'}: alerts, events and signals over time",
+        f"{called}: alerts, events and signals over time",
         course.start, course.end, hour_labels(course.start, course.end, course.opened, label),
         tracks=[
             _track(catalogue, signal, course) for signal in catalogue.signals.values() if signal.name in course.readings

@@ -56,6 +56,11 @@ class Answers:
         self._tokens = {token.encode(): name for token, name in tokens.items()}
         self._send = send
 
+    @property
+    def open(self) -> bool:
+        """Whether anybody may answer."""
+        return bool(self._tokens)
+
     def route(self) -> Route:
         return Route("/api/alerts/{alert_id}/acknowledgements", self._answer, methods=["POST"])
 

@@ -1,14 +1,15 @@
 """What is served over HTTP: metrics, health, the page of open alerts, CDS Hooks, and the one thing that it
 takes: answers to alerts. It tells no identifier.
 
-Nothing is loaded from elsewhere and nothing runs in the browser: the page is made here and asks for itself again every
-few seconds, so it works without any script, and a strict content security policy costs nothing.
+Nothing is loaded from elsewhere: two small scripts of our own fill the pages, and without any script the alerts are there
+as plain HTML that asks for itself again every few seconds.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from html import escape
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -19,17 +20,23 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector.records import SEVERITIES
+from pipelines.drawing.page import REPORT_STYLE
+from pipelines.drawing.stay_chart import STYLE as CHART_STYLE
+from pipelines.errors import StoreError
 from pipelines.metrics import Metrics
 from pipelines.settings import CdsHooks
 from pipelines.web import cds_hooks
-from pipelines.web.alert_html import DISCLAIMER, STYLE, alert_html
+from pipelines.web.alert_html import STYLE
 from pipelines.web.answers import NOBODY, Answers
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
 from pipelines.web.events import Events
+from pipelines.web.stay_pages import StayPages
+from pipelines.web.ward_page import ward_page
 
-REFRESH_SECONDS = 3
+STATIC = Path(__file__).with_name("static")
+
+log = logging.getLogger(__name__)
 
 Reasons = Callable[[], Sequence[str]]
 """Why the service is not ready; empty = it is."""
@@ -40,7 +47,8 @@ NO_SUCH_STAY = {
 }
 
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none';"
+    " frame-ancestors 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
@@ -56,16 +64,34 @@ def build_app(
     notice: str = "",
     cds: Guard | None = None,
     answers: Answers = NOBODY,
+    pages: StayPages | None = None,
 ) -> Starlette:
     """The application. ``hosts`` are the names it answers to; ``notice`` stands on top of the page; ``cds`` says who may
-    use CDS Hooks (None = this machine), ``answers`` who may answer an alert.
+    use CDS Hooks (None = this machine), ``answers`` who may answer an alert; ``pages`` makes the page of a stay (None = there is none).
     """
 
     def page(_: Request) -> Response:
-        return HTMLResponse(_page(board, reasons(), notice))
+        return HTMLResponse(ward_page(board, reasons(), notice, answers=answers.open))
 
     def style(_: Request) -> Response:
-        return Response(STYLE, media_type="text/css")
+        return Response(styles, media_type="text/css")
+
+    def script(request: Request) -> Response:
+        text = scripts.get(request.path_params["name"])
+        return (
+            PlainTextResponse("no such file\n", 404) if text is None else Response(text, media_type="text/javascript")
+        )
+
+    def stay_page(request: Request) -> Response:
+        try:
+            made = None if pages is None else pages.page(request.path_params["pseudonym"], lambda: list(reasons()))
+        except StoreError as error:
+            log.warning("stay_page_failed error=%s", type(error).__name__)
+            return PlainTextResponse("the store cannot be read; try again\n", 503)
+        return PlainTextResponse(NO_SUCH_STAY["error"] + "\n", 404) if made is None else HTMLResponse(made)
+
+    def nothing(_: Request) -> Response:
+        return Response(status_code=204)
 
     def alerts(_: Request) -> Response:
         return JSONResponse(board.as_json())
@@ -87,8 +113,13 @@ def build_app(
         missing = reasons()
         return PlainTextResponse("\n".join(missing or ["ready"]) + "\n", status_code=503 if missing else 200)
 
+    scripts = {path.name: path.read_text() for path in sorted(STATIC.glob("*.js"))}
+    styles = STYLE + REPORT_STYLE + CHART_STYLE + (STATIC / "board.css").read_text()
     paths = {
         "/": page,
+        "/stays/{pseudonym}": stay_page,
+        "/static/{name}": script,
+        "/favicon.ico": nothing,
         "/style.css": style,
         "/api/alerts": alerts,
         "/api/stays/{pseudonym}": stay,
@@ -123,20 +154,3 @@ class _SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def _page(board: Board, missing: Sequence[str], notice: str) -> str:
-    alerts = board.alerts()
-    counts = ", ".join(
-        f"{n} {word}" for word in reversed(SEVERITIES) if (n := sum(record.severity == word for _, record in alerts))
-    )
-    not_ready = f'<p class="notice critical">Not ready: {escape("; ".join(missing))}</p>' if missing else ""
-    cards = "".join(alert_html(record, stay) for stay, record in alerts)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>itbwatch</title>'
-        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><link rel="stylesheet" href="/style.css"></head><body>'
-        f"<h1>itbwatch: {escape(counts) or 'no'} open alerts</h1>"
-        f'<p class="notice">{DISCLAIMER} No alert does not mean no danger.</p>'
-        + (f'<p class="notice"><b>{escape(notice)}</b></p>' if notice else "")
-        + f"{not_ready}{cards}</body></html>\n"
-    )

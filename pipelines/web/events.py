@@ -5,7 +5,8 @@ slow reader reads is sent once, as it stands when it is ready again, so nothing 
 
     event: alert        id: <alert_id>:<sequence>, data: one element of /api/alerts
     event: closed       data: {"alert_id"}; it was resolved, or another worker has it now
-    event: heartbeat    data: {"ready"}; every few seconds, so that silence means a broken path
+    event: stays        data: {"stays", "beyond"}; with every heartbeat: who is watched, and how old their data are
+    event: heartbeat    data: {"ready", "missing"}; every few seconds, so that silence means a broken path
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Events:
                 yield "".join(changed(known, shown))
             if time.monotonic() - beat >= HEARTBEAT_SECONDS:
                 beat = time.monotonic()
-                yield _event("heartbeat", {"ready": not self._reasons()})
+                missing = list(self._reasons())
+                yield _event("stays", self._board.stays_as_json())
+                yield _event("heartbeat", {"ready": not missing, "missing": missing})
             await asyncio.sleep(LOOK_SECONDS)
 
     def _now(self) -> tuple[int, dict[str, Any]]:

@@ -165,7 +165,7 @@ def test_the_signs_of_an_alert_begin_with_its_first_and_never_after_it_opened(ou
     """The onset of a later record is that of what still stood then."""
     opened = next(one for one in outcome.records if one.onset_at)
     later = msgspec.structs.replace(opened, sequence=2, onset_at="2090-01-01T00:00:00.000Z")
-    [row] = _overview([[opened, later]], [later])
+    [row] = _overview([[opened, later]], [later], "open")
 
     assert opened.onset_at is not None
     assert moment(opened.onset_at) in map(str, row)

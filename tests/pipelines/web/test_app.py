@@ -95,7 +95,7 @@ def test_naughty_strings_stay_text(client: TestClient, board: Board, shared: Pat
     page = client.get("/").text
 
     assert len(strings) > 400
-    assert "<script" not in page.lower()
+    assert 1 == page.lower().count("<script")  # ours
     assert "<img" not in page.lower()
 
 
