@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 import warnings
@@ -59,6 +60,7 @@ def session(spark: Spark, *, cores: str, more: Mapping[str, str] | None = None) 
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it tells of every connection
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     master = spark.master or f"local[{cores}]"
     log = Path(__file__).with_name("log4j2.properties").as_uri()

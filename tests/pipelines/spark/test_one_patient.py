@@ -5,6 +5,7 @@ import json
 import pytest
 
 from detector.clock import DAY
+from detector.events import Encounter
 from pipelines.dataset import RANK
 from pipelines.formats.canonical import KINDS, encode
 from pipelines.settings import Settings
@@ -85,6 +86,25 @@ def test_it_asks_to_be_woken_when_time_alone_has_something_to_do(known, course):
         said += [json.loads(one.payload)["state"] for one in done.outgoing]
 
     assert "resolved" in said, "a stay that nothing is heard of closes, and its alerts with it"
+
+
+def test_a_patient_merged_away_hands_its_open_alerts_to_the_surviving_id_through_the_topic_of_merges(known, course):
+    course = course[: len(course) * 3 // 4]
+    at = course[-1].timestamp
+    merge = Encounter(patient_id="SYN-0001", stay_id="m", event="merged", at=at, available_at=at, into="SYN-0009")
+    told = RawRecord("encounters", "icu", 0, 90_000, 90_001, at, b"SYN-0001", encode(merge))
+    leaving = follow(known, "SYN-0001", None, [*course, told], at + 1)
+    (handover,) = [one for one in leaving.outgoing if one.topic == "merges"]
+    came = RawRecord("merges", "itb", 1, 0, 1, handover.timestamp, handover.key, handover.payload)
+    surviving = follow(known, "SYN-0009", None, [came], at + 1)
+    closed = follow(known, "SYN-0009", kept(None, surviving), [], at + 5 * DAY)
+    said = [json.loads(one.payload) for one in leaving.outgoing if one.topic == "alerts"]
+    ended = [json.loads(one.payload) for one in closed.outgoing if one.topic == "alerts"]
+    open_then = {one["alert_id"] for one in said} - {one["alert_id"] for one in said if one["state"] == "resolved"}
+
+    assert (b"SYN-0009", at) == (handover.key, handover.timestamp)
+    assert open_then
+    assert open_then <= {one["alert_id"] for one in ended if one["state"] == "resolved"}
 
 
 def test_a_record_that_is_none_leaves_as_a_dead_letter_with_its_place(known, course):

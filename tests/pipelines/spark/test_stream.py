@@ -16,7 +16,7 @@ from detector.clock import DAY
 from detector.events import TimeMoved
 from pipelines.dataset import RANK
 from pipelines.formats.canonical import KINDS, decode, encode
-from tests.pipelines.live import Site, by_key, done, itbwatch, replayed
+from tests.pipelines.live import Site, by_key, done, finished, itbwatch, replayed
 
 PARTITIONS = 2
 ROLE = {kind: role for role, kind in KINDS.items()}
@@ -138,3 +138,21 @@ def test_killed_on_two_executors_and_started_again_from_its_checkpoint_it_gives_
         new = [sequence for n, sequence in enumerate(seen) if sequence > max(seen[:n], default=0)]
 
         assert list(range(1, max(seen) + 1)) == new, "a reader that drops repeats sees each record once, in order"
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "said"),
+    [
+        ({"source": "file"}, 2, "$.source: 'file'; expected kafka with --engine spark"),
+        ({"kafka": {"security": {"protocol": "ssl"}}}, 2, "'ssl'; expected plaintext with --engine spark"),
+        ({"spark": {"master": "local[1]"}}, 2, "Spark has no source of Kafka records; expected spark-sql-kafka-0-10"),
+    ],
+)
+def test_what_spark_cannot_do_is_told_in_one_line(spark, tmp_path, config, code, said):
+    config.setdefault("spark", {})["checkpoint"] = str(tmp_path / "checkpoint")
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    process = finished("stream", "--engine", "spark", "--config", tmp_path / "config.yaml")
+
+    assert code == process.returncode
+    assert said in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
