@@ -17,6 +17,7 @@ from pipelines.technical import Subject, opened, resolved, subject
 from pipelines.ticks import wall_ms
 
 STALLED, GAP, CUT_IN_TWO, CLOCK = "consumer_stalled", "offset_out_of_range", "partition_mismatch", "clock_off"
+OUTBOX = "outbox_stalled"
 """What the service itself is alarmed about, beside its models and drift: the first word of a ``Subject``."""
 
 QUIET_AFTER = 12 * HOUR
@@ -45,6 +46,10 @@ KINDS = {
         "{about}: records of a patient came on a second partition number and were refused",
         ("whether partitions were added to a topic", "how the sender chooses its keys"),
         happened=True,
+    ),
+    OUTBOX: Kind(
+        "{about}: records wait to be sent and none leaves",
+        ("the topic, its replicas and our right to write to it", "the log for publish_failed"),
     ),
     CLOCK: Kind(
         "{about}: most records lie in the future of our clock, so none is refused for it",

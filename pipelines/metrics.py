@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import platform
 from collections import Counter as Count
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -177,6 +178,9 @@ class Metrics:
         self._refused = self._counter(
             "publish_refused", "Records kept aside, because the broker will never take them.", topic=(*OUTGOING, OTHER)
         )
+        self._outbox = self._gauge(
+            "outbox_waiting_seconds", "How long records have waited without one that was sent.", topic=tuple(OUTGOING)
+        )
         self._cds_refused = self._counter(
             "cds_requests_refused", "CDS Hooks requests whose sender may not ask.", reason=tuple(CDS_REFUSED)
         )
@@ -290,6 +294,11 @@ class Metrics:
     def publish_refused(self, topic: str) -> None:
         """``topic`` is a role."""
         self._refused[topic,].inc()
+
+    def outbox(self, waiting_s: Callable[[str], float]) -> None:
+        """``waiting_s`` is asked at every scrape, so that it grows while a publisher hangs; ``topic`` is a role."""
+        for (topic,), child in self._outbox.children.items():
+            child.set_function(partial(waiting_s, topic))
 
     def cds_refused(self, reason: str) -> None:
         """``reason`` is a word of ``pipelines.web.cds_token.REASONS``."""

@@ -66,6 +66,9 @@ class Publisher(Protocol):
             SourceError: the files cannot be written.
         """
 
+    def begin_again(self) -> None:
+        """Give up what is on its way, and connect anew with the next call: nothing has left for long."""
+
     def close(self) -> None: ...
 
 
@@ -93,6 +96,10 @@ class KafkaPublisher:
             left = len(rows) - len(told.arrived) - len(told.refused)
             log.warning("publish_failed error=%s waiting=%d", ",".join(sorted(errors)), left)
         return told
+
+    def begin_again(self) -> None:
+        self.close()
+        self._sent.clear()
 
     def close(self) -> None:
         if self._producer is not None:
@@ -138,8 +145,7 @@ class KafkaPublisher:
             if future.is_done:
                 self._sent.pop(row.id, None)
         if not _unbroken(failed):
-            self.close()
-            self._sent.clear()
+            self.begin_again()
         return failed
 
     def _send_alone(self, suspects: Sequence[OutboxRow], deadline: float, told: Told) -> dict[int, KafkaError]:
@@ -210,6 +216,9 @@ class FilePublisher:
                     " expected a file in a folder that is there and writable; mend it or its path in config.yaml"
                 ) from error
         return Told([row.id for row in rows], {})
+
+    def begin_again(self) -> None:
+        pass
 
     def close(self) -> None:
         for descriptor in self._open.values():

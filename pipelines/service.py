@@ -26,7 +26,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 from detector.engine import run
 from detector.events import Acknowledgement, Event, TimeMoved
@@ -34,7 +33,7 @@ from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
 from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
-from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, STALLED, Alarms
+from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, OUTBOX, STALLED, Alarms
 from pipelines.canary.course import fly
 from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
@@ -50,10 +49,11 @@ from pipelines.merges import run_with_merges
 from pipelines.outbox import Publisher
 from pipelines.owned import Found, Owned, find, meet
 from pipelines.ports import Board, Metrics
+from pipelines.publishing import Publishing
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import TICK, Fenced, OutboxRow, Store, Work
+from pipelines.store import OUTGOING, TICK, Fenced, Store, Work
 from pipelines.store.audit import Detail
 from pipelines.store_outage import Outages
 from pipelines.technical import Subject, opened, resolved
@@ -62,7 +62,6 @@ from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
 
-PUBLISH_ROWS = 1_000
 PERSONAL = "personal"
 HOST = "host"
 MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
@@ -115,10 +114,12 @@ class Service:
         self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
         self._owned: dict[int, Owned] = {}
         self._stopping = False
-        self._parked = 0
         self._spells = Spells(settings.kafka.session_timeout_ms)
         self._outages = Outages(store, metrics, settings.store.outage_ms, lambda: self._stopping)
         self._source = connect(self)
+        self._publishing = Publishing(
+            store, publisher, metrics, settings.kafka.stall_ms / 1_000, answers=self._source.up
+        )
 
     def run(self) -> None:
         """Work until ``stop``; then finish the batch, publish, and leave.
@@ -151,8 +152,9 @@ class Service:
             "the store cannot be written": not self._outages.up,
         }
         told = [reason for reason, holds in reasons.items() if holds]
-        if self._parked:
-            told.append(f"the broker refused {self._parked} records for good")
+        if self._publishing.parked:
+            told.append(f"the broker refused {self._publishing.parked} records for good")
+        told += [f"no record of {topic} leaves" for topic in sorted(self._publishing.stalled)]
         return told
 
     def step(self) -> int:
@@ -161,7 +163,8 @@ class Service:
         try:
             raws = self._source.poll(self._settings.poll.max_records, self._settings.poll.timeout_ms)
             stored = self._work(raws)
-            self._publish()
+            for topic in sorted(self._publishing.publish(self._owned)):
+                self._alarms.note(min(self._owned), OUTBOX, topic)
         except StoreError as error:
             # Nobody knows what became of the transaction it was in: everything that is ours goes on from what is stored.
             ours = sorted(self._owned)
@@ -360,6 +363,8 @@ class Service:
                 self._alarms.note(partition, CLOCK, HOST)
         elif raws and self._alarms.of(partition):
             over = {(CLOCK, HOST), *((STALLED, self._role(raw.topic)) for raw in raws)}
+        if self._alarms.of(partition):
+            over |= {(OUTBOX, topic) for topic in OUTGOING if topic not in self._publishing.stalled}
         ticked = self._ticks.ticked(partition)
         for record in self._alarms.due(partition, None if ticked == NO_TIME else ticked, over):
             self._alarm(decided, record)
@@ -403,30 +408,9 @@ class Service:
         log.warning("partition_fenced partition=%d for_s=%.1f", partition, for_s)
         self._load(partition)
 
-    def _publish(self) -> None:
-        while rows := self._store.pending(self._owned, PUBLISH_ROWS):
-            told = self._publisher.publish(rows)
-            self._store.mark_published(told.arrived)
-            if told.refused:
-                self._park(rows, told.refused)
-            if len(told.arrived) + len(told.refused) < len(rows) or len(rows) < PUBLISH_ROWS:
-                return
-
     def _count_parked(self) -> None:
-        """Not in an outage: whoever leaves in one is not to wait for each partition."""
-        if self._outages.up:
-            with suppress(StoreError):  # the next commit will tell
-                self._parked = self._store.parked(self._owned)
-
-    def _park(self, rows: Sequence[OutboxRow], refused: Mapping[int, str]) -> None:
-        """Keep aside what the broker will never take, so that it holds nothing else back."""
-        self._store.park(refused)
-        self._count_parked()
-        for row in rows:
-            if row.id in refused:
-                topic, size = row.record.topic, len(row.record.payload)
-                log.error("publish_refused topic=%s row=%d bytes=%d error=%s", topic, row.id, size, refused[row.id])
-                self._metrics.publish_refused(topic)
+        if self._outages.up:  # whoever leaves in an outage is not to wait for each partition
+            self._publishing.count_parked(self._owned)
 
     def _show(self, stored: Sequence[Decided]) -> None:
         """Set the gauges that say how things stand."""

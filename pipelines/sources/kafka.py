@@ -32,7 +32,7 @@ from pipelines.formats.canonical import KINDS
 from pipelines.kafka_clients import MERGE_BYTES, consumer, end_reader, equal_partition_counts
 from pipelines.settings import Kafka
 from pipelines.sources import Owner, RawRecord, headers
-from pipelines.sources.watchdog import TRIES, Ends, Watchdog
+from pipelines.sources.watchdog import FRESH_S, TRIES, Ends, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._watched_s = float("-inf")
         self._news: list[tuple[bool, frozenset[int]]] = []
         self._up = True
+        self._fetched_s = float("-inf")
         self._connect = partial(consumer, kafka, fetch_bytes=max(record_bytes, MERGE_BYTES))
         self._watchdog = Watchdog(kafka.stall_ms / 1_000)
         self._consumer = self._connect()
@@ -109,7 +110,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         return behind
 
     def up(self) -> bool:
-        return self._up
+        # A broker that stands still keeps its connections for kafka.request_timeout_ms.
+        return self._up and (self._ends.fresh() or time.monotonic() - self._fetched_s < FRESH_S)
 
     def seek(self, partition: int, positions: Mapping[str, int]) -> None:
         self._buffers[partition] = {topic: deque() for topic in self._role}
@@ -203,6 +205,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             fetched = self._consumer.poll(timeout_ms=timeout_ms, max_records=BUFFERED)
             # An outage raises nothing: polls are empty and the client has no connection.
+            if fetched:
+                self._fetched_s = time.monotonic()
             self._up = bool(fetched) or self._consumer.metrics()["consumer-metrics"]["connection-count"] > 0
         except OffsetOutOfRangeError as error:
             fetched = {}

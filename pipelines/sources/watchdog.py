@@ -42,6 +42,7 @@ class Ends:
 
     def start(self) -> None:
         """Begin to ask."""
+        self._answered_s = time.monotonic()
         self._thread.start()
 
     def close(self) -> None:
@@ -55,7 +56,11 @@ class Ends:
 
     def known(self) -> Mapping[TopicPartition, int]:
         """The next offset of each; empty = nothing was answered lately."""
-        return self._known if time.monotonic() - self._answered_s < FRESH_S else {}
+        return self._known if self.fresh() else {}
+
+    def fresh(self) -> bool:
+        """Whether a broker answered lately, or nothing was asked."""
+        return time.monotonic() - self._answered_s < FRESH_S
 
     def _ask_on(self) -> None:
         client: KafkaConsumer | None = None

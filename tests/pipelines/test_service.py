@@ -250,7 +250,7 @@ def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the
     told = Counted()
     append(settings, b'{"patient_id":"Jane-Doe"}', *ward)
     with service(settings, told) as made:
-        made._publisher = Picky(settings.file)
+        made._publishing._publisher = Picky(settings.file)
         drain(made)
 
         assert ["the broker refused 1 records for good"] == made.ready()
@@ -266,6 +266,58 @@ def test_a_record_that_the_broker_never_takes_is_parked_told_and_counted_and_the
 
         assert [] == made.ready()
     assert 1 == len(Path(settings.file.deadletters).read_text().splitlines())
+
+
+class Shut(FilePublisher):
+    """Takes no alerts until it is opened."""
+
+    is_open = False
+
+    def publish(self, rows):
+        return super().publish([row for row in rows if self.is_open or row.record.topic != "alerts"])
+
+
+def test_alerts_that_do_not_leave_are_told_by_an_alarm_which_leaves_with_them(settings, ward):
+    told = Counted()
+    append(settings, *ward[:-1])
+    with service(settings, told) as made:
+        sink = made._publishing._publisher = Shut(settings.file)
+        drain(made)
+        assert not Path(settings.file.alerts).exists()
+        made._publishing._stall_s = 0.0
+        made.step()  # it is seen
+        made.step()  # and stored
+        assert "no record of alerts leaves" in made.ready()
+        assert [("outbox_stalled", "alerts")] == list(made._alarms.standing())
+        (waiting_s,) = told.calls["outbox"][0]
+        assert waiting_s("alerts") > 0.0
+
+        made._publishing._stall_s = 10.0
+        sink.is_open = True
+        append(settings, ward[-1])
+        drain(made)
+        made.step()
+        assert [] == made.ready()
+        assert [] == list(made._alarms.standing())
+
+    about = [(one["state"], one["headline"]) for one in json_lines(settings) if one["syndrome"] == "technical"]
+    assert [("opened", "alerts: records wait to be sent and none leaves")] == about[:1]
+    assert ["opened", "resolved"] == [state for state, _ in about]
+    assert replayed(ward) == [one for one in published(settings) if one["syndrome"] != "technical"]
+
+
+def test_alerts_that_never_leave_end_the_service(settings, ward):
+    append(settings, *ward)
+    with service(settings) as made:
+        made._publishing._publisher = Shut(settings.file)
+        made._publishing._stall_s = 0.0
+        made._publishing._answers = lambda: True
+        with pytest.raises(NoProgress, match="though a broker answers, and 3 new producers did not help"):
+            made.run()
+
+
+def json_lines(settings):
+    return [json.loads(line) for line in Path(settings.file.alerts).read_bytes().splitlines()]
 
 
 def test_a_record_without_a_broker_has_the_time_of_its_event(settings):

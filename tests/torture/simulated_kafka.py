@@ -167,6 +167,9 @@ class Source(KafkaSource):
     def _watch(self) -> None:
         pass
 
+    def up(self) -> bool:
+        return True
+
     def lag(self) -> Mapping[tuple[str, int], int]:
         return {}
 
@@ -197,6 +200,9 @@ class Publisher:
             else:
                 told.arrived.append(row.id)
         return told
+
+    def begin_again(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -8,8 +8,11 @@ from kafka import KafkaProducer
 from kafka.structs import TopicPartition
 
 from pipelines.errors import NoProgress
+from pipelines.formats.canonical import KINDS
+from pipelines.settings import Kafka, Topics
 from pipelines.sources.kafka import KafkaSource
 from pipelines.sources.watchdog import TRIES, Ends, Watchdog
+from tests.kafka.broker import create_topics
 from tests.pipelines.sources.on_kafka import Owner, read, send, until, values
 
 LAB = TopicPartition("labs", 0)
@@ -203,3 +206,21 @@ def test_the_marker_at_the_end_of_a_transaction_is_no_stall(inputs, open_source)
     assert {"gained", "lost"} >= {what for what, *_ in owner.told}
     assert source.idle(0)
     assert 0 == source.lag()[kafka.topics.observations, 0]
+
+
+def test_a_broker_that_stands_still_with_its_connections_open_is_seen_within_ten_seconds(new_broker, open_source):
+    broker = new_broker()
+    create_topics(broker.bootstrap, dict.fromkeys([*KINDS, "alerts", "deadletters"], 1))
+    names = Topics(**{role: role for role in (*KINDS, "alerts", "deadletters")})
+    source = open_source(Kafka(bootstrap_servers=[broker.bootstrap], topics=names), Owner())
+    until(lambda: source.idle(0), source)
+    assert source.up()
+
+    broker.pause()
+    try:
+        stood_s = time.monotonic()
+        until(lambda: not source.up(), source)
+        assert time.monotonic() - stood_s < 10
+    finally:
+        broker.resume()
+    until(source.up, source)
