@@ -11,11 +11,12 @@ from detector.events import Observation
 from pipelines.canary.trips import Canaries, KafkaClients
 from pipelines.formats.canonical import KINDS, encode
 from pipelines.metrics import Metrics
-from pipelines.outbox import KafkaPublisher
+from pipelines.outbox import KafkaPublisher, Told
 from pipelines.plan_files import load_plan
 from pipelines.running import connect
 from pipelines.service import Service
 from pipelines.settings import Settings
+from pipelines.sources.kafka import KafkaSource
 from pipelines.store import Store
 from pipelines.web.board import Board
 from tests.pipelines.live import counted
@@ -130,6 +131,49 @@ def test_the_time_stands_still_when_the_service_does_and_goes_on_with_it(flying)
 
         assert stood <= at + 3 * EVERY_S * 1_000
 
+        site.until(lambda: site.canaries.oldest_ms() > stood)
+
+
+def nothing_heard(_self):
+    time.sleep(0.05)
+    return []
+
+
+STAGES = {
+    "sending": (KafkaClients, "send", lambda *_: None),
+    "reading": (KafkaSource, "poll", lambda *_: []),
+    "deciding": (Service, "_fly", lambda *_: []),
+    "storing": (Store, "commit", lambda *_: None),
+    "the outbox": (Store, "pending", lambda *_: []),
+    "publishing": (KafkaPublisher, "publish", lambda *_: Told([], {})),
+    "coming back": (KafkaClients, "heard", nothing_heard),
+}
+"""What a canary passes, in this order, and how it does nothing any more."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_whatever_stage_is_cut_the_time_stands_still_until_it_is_mended(flying, stage, monkeypatch, record_property):
+    def step_for(seconds):
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            site.service.step()
+            time.sleep(0.01)
+
+    with flying() as site:
+        site.until(site.came_back)
+        cut = time.time()
+        monkeypatch.setattr(*STAGES[stage])
+        step_for(1)
+        stood = site.canaries.oldest_ms()
+        step_for(1)
+
+        assert stood == site.canaries.oldest_ms()
+        assert stood / 1_000 < cut + 1, "what was behind the cut may still arrive"
+        record_property(
+            "told", f"{stage} cut: the newest trip that came back began {stood / 1_000 - cut:+.2f} s from then"
+        )
+
+        monkeypatch.undo()
         site.until(lambda: site.canaries.oldest_ms() > stood)
 
 
