@@ -58,16 +58,22 @@ class Outcome:
         self.events += other.events
 
 
+Keep = Callable[[str, Dataset, Callable[[Dataset], "Outcome"]], "Outcome"]
+"""(plan digest, share, how to run it) -> its outcome, perhaps from an earlier run (``pipelines.resuming``)."""
+
+
 def replay(
-    dataset: Dataset, settings: Settings, *, workers: int = 1, progress: Callable[[int], object] = int
-) -> Outcome:
+    dataset: Dataset, settings: Settings, *, workers: int = 1, progress: Callable[[int], object] = int,
+    keep: Keep | None = None,
+) -> Outcome:  # fmt: skip
     """Run every patient of a data set; ``progress`` is told the events done, share by share.
 
-    Records are ordered by (at, patient, alert, sequence).
+    ``keep``: how the outcome of a share is kept, or taken from an earlier run; None = nothing is kept. It is pickled where
+    there are several workers. Records are ordered by (at, patient, alert, sequence).
     """
     outcome = begun(dataset)
     shares = dataset.shares(SHARES_PER_WORKER * workers)
-    work = partial(run_share, *opened(settings)) if workers == 1 else partial(_work, settings.model_dump_json())
+    work = partial(_run, opened(settings), keep) if workers == 1 else partial(_work, settings.model_dump_json(), keep)
     for part in spread(work, shares, workers):
         outcome.add(part)
         progress(part.events)
@@ -122,8 +128,13 @@ def opened(settings: Settings) -> Opened:
     return plan, open_each(settings, plan)
 
 
-def _work(settings: str, share: Dataset) -> Outcome:
-    return run_share(*_of_worker(settings), share)
+def _run(ready: Opened, keep: Keep | None, share: Dataset) -> Outcome:
+    run = partial(run_share, *ready)
+    return run(share) if keep is None else keep(ready[0].digest, share, run)
+
+
+def _work(settings: str, keep: Keep | None, share: Dataset) -> Outcome:
+    return _run(_of_worker(settings), keep, share)
 
 
 @cache  # one plan a worker, read once

@@ -25,7 +25,7 @@ from pipelines.tables import NOT_PACKED, TEXT, TIME, Columns, as_kinds, first_li
 
 KINDS = (".parquet", ".csv", ".csv.gz")
 BLOCK = 4 << 20  # bytes of text at once, and the longest row there may be
-ROWS = 64_000  # of a Parquet file at once
+ROWS = 1 << 18  # of a Parquet file at once
 
 
 class Folder:
@@ -137,6 +137,17 @@ class Table:
         self.faults.clear()  # a table may be read twice
         rows = 0
         for path, names in zip(self.parts, self._names, strict=True):
+            if items is not None and kind_of(path) == ".parquet":
+                picked = _picked(path, names, items, telling, only)
+                if picked is not None:
+                    for frame, counts, read in picked:
+                        rows += read
+                        told(self.name, rows)
+                        if seen is not None:
+                            seen.update(counts)
+                        if len(frame):
+                            yield path, as_kinds(path, frame, self.columns).with_columns(frame["row"])
+                    continue
             start = 0
             for raw in _raw(path, names, self.faults):
                 count = len(raw)
@@ -182,13 +193,68 @@ def _is_one_of(path: Path, cells: pl.Series, texts: Container[str], seen: Counte
 
     ``seen`` counts them.
     """
-    name = cells.name
     found = cells.value_counts(name="rows!")
-    told = as_kinds(path, found.select(name), Columns({name: TEXT}, {}))[name]
+    told, wanted = _those_of(path, found[cells.name], texts)
     if seen is not None:
         seen.update({str(text): rows for text, rows in zip(told, found["rows!"], strict=True)})
+    return cells.is_in(wanted.implode()).fill_null(False)
+
+
+def _those_of(path: Path, different: pl.Series, texts: Container[str]) -> tuple[pl.Series, pl.Series]:
+    """Different cells of a column as texts, and those of the cells that are one of ``texts``."""
+    name = different.name
+    told = as_kinds(path, different.to_frame(), Columns({name: TEXT}, {}))[name]
     wanted = pl.Series([text is not None and text in texts for text in told], dtype=pl.Boolean)
-    return cells.is_in(found[name].filter(wanted).implode()).fill_null(False)
+    return told, different.filter(wanted)
+
+
+def _picked(
+    path: Path, names: dict[str, str], items: tuple[str, frozenset[str]], telling: Telling | None, only: Only | None
+) -> Iterator[tuple[pl.DataFrame, Counter[str], int]] | None:
+    """The few wanted rows of a Parquet file, with their ``row``, counts of its items, and how many more rows were read.
+
+    The columns that decide are read first, and the others only where a row is wanted. None = that is not worth it, or
+    not possible: the times are texts.
+    """
+    if telling is None and only is None:
+        return None
+    scan = pl.scan_parquet(path).select(pl.col(own).alias(ours) for own, ours in names.items())
+    if telling is not None and telling.known in names.values():
+        schema = scan.collect_schema()
+        if not all(isinstance(schema[name], pl.Datetime) for name in (telling.taken, telling.known)):
+            return None
+    return _wanted_of(path, scan, items, telling, only)
+
+
+def _wanted_of(
+    path: Path, scan: pl.LazyFrame, items: tuple[str, frozenset[str]], telling: Telling | None, only: Only | None
+) -> Iterator[tuple[pl.DataFrame, Counter[str], int]]:
+    with parquet_file(path) as file:
+        rows = file.metadata.num_rows
+        found = scan.group_by(items[0]).len("rows!").collect(engine="streaming")
+        told, ours = _those_of(path, found[items[0]], items[1])
+        counts = Counter({str(text): rows for text, rows in zip(told, found["rows!"], strict=True)})
+        wanted = pl.col(items[0]).is_in(ours.implode())
+        if telling is not None:
+            tells = pl.col(items[0]).is_in(_those_of(path, ours, telling.items)[1].implode())
+            if telling.known in scan.collect_schema().names():
+                late = (pl.col(telling.taken) - pl.col(telling.known)).dt.total_milliseconds()
+                tells = tells | (late > telling.ahead - 2)  # either was cut to whole ms
+            wanted &= tells
+        if only is not None:
+            whose = scan.select(pl.col(only.column).unique()).collect(engine="streaming")[only.column]
+            theirs = _those_of(path, whose, only.patients)[1]
+            wanted &= pl.col(only.column).is_in(theirs.implode()) | pl.col(only.column).is_null()
+            only.skipped += sum(counts[item] for item in items[1])
+        read = 0
+        picked = scan.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)).filter(wanted)
+        for frame in picked.collect_batches(chunk_size=ROWS, maintain_order=True):
+            if only is not None:
+                only.skipped -= len(frame)
+            reached = frame["row"][-1] + 1 if len(frame) else read
+            yield frame, Counter(), reached - read
+            read = reached
+        yield pl.DataFrame(), counts, rows - read
 
 
 def _ours(path: Path, columns: Columns) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from pipelines.drift import make_reference, write_reference
 from pipelines.exports import EXPORTS, exporter
 from pipelines.plan_files import load_plan, load_site, rules_of
 from pipelines.progress import bar, reading
-from pipelines.replay import replay
+from pipelines.replay import Outcome, replay
 from pipelines.reports.report import MOST_PAGES, report
 from pipelines.results import check_output, summarise, write
+from pipelines.resuming import kept_beside
 from pipelines.settings import Settings
 from pipelines.settings_file import with_overlay
 from pipelines.sieve import SKIPPED, Sieve, floors, least
@@ -57,6 +59,10 @@ from pipelines.spark.session import require
     help="Alerted stays that get a page, the most severe first.",
 )  # fmt: skip
 @click.option(
+    "--resume", is_flag=True,
+    help="Keep what is finished beside DIR until the results are written, and begin with what an interrupted run kept.",
+)  # fmt: skip
+@click.option(
     "--every-patient", is_flag=True,
     help="Also run patients of whom nothing can be alerted: no pump, no oral baclofen, never near 40.5 degC.",
 )  # fmt: skip
@@ -64,7 +70,7 @@ from pipelines.spark.session import require
 def command(
     inputs: tuple[Path, ...], format_name: str, stays: Path | None, pumps: str | None, context: Path | None, out: Path,
     exports: tuple[str, ...], workers: int, engine: str, config: Path | None, overlay: Path | None, shadow: Path | None,
-    report_stays: int, every_patient: bool, drift_reference: Path | None,  # noqa: FBT001 - an option
+    report_stays: int, resume: bool, every_patient: bool, drift_reference: Path | None,  # noqa: FBT001 - an option
 ) -> None:  # fmt: skip
     """Run the engine over past stays, in a fresh state of its own, and write what it would have alerted.
 
@@ -73,10 +79,15 @@ def command(
     OUT/report.html is for reading; it opens a page in OUT/report for each alerted stay. It names patients: keep it in the house.
     With --shadow the same stays are run a second time under that overlay; `itbwatch compare OUT` shows the differences.
     """
-    run = replay
+    kept = kept_beside(out) if resume else None
+    run: Callable[..., Outcome] = replay if kept is None else partial(replay, keep=kept.run)
+    if engine == "spark" and resume:
+        raise click.UsageError("--resume: not with --engine spark; expected --engine local; leave one of them out")
     if engine == "spark":
         require()
-        from pipelines.spark.replay import replay_on_spark as run
+        from pipelines.spark.replay import replay_on_spark
+
+        run = replay_on_spark
     check_output(out)
     settings, plan = load_site(config, overlay)
     challenger = None if shadow is None else with_overlay(settings, shadow)
@@ -106,6 +117,8 @@ def command(
     first, stays_shown, pages = report(dataset, outcome, summary, plan, most=report_stays, workers=workers)
     with bar(stays_shown, "report", "pages/s") as advance:
         write(out, outcome.records, summary, first, asked_for, beside, _told(pages, advance))
+    if kept is not None:
+        kept.forget()
     for remark in dataset.remarks:
         click.echo(f"{inputs[0]}: {remark}")
     if drift_reference is not None:

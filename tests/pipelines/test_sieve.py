@@ -192,3 +192,38 @@ def _rows(unit: str | None, values: dict[str, float]) -> pl.DataFrame:
         schema={"patient_id": pl.String, "code": pl.String, "unit": pl.String, "value": pl.Float64, "effective_at": pl.Int64, "available_at": pl.Int64},
         orient="row",
     )  # fmt: skip
+
+
+def test_a_parquet_copy_of_mimic_iv_is_sieved_as_its_csv_and_as_everybody_cut_down(
+    shared: Path, tmp_path: Path
+) -> None:
+    sample = shared / "data" / "raw" / "mimic-iv-demo-2.2-sample"
+    for table in sample.glob("*/*.csv.gz"):
+        (tmp_path / table.parent.name).mkdir(exist_ok=True)
+        typed = pl.read_csv(table, infer_schema_length=None, try_parse_dates=True)
+        typed.write_parquet(tmp_path / table.parent.name / f"{table.name.removesuffix('.csv.gz')}.parquet")
+    subjects = pl.read_csv(sample / "icu" / "icustays.csv.gz", infer_schema=False)["subject_id"].unique(
+        maintain_order=True
+    )
+    _lines(tmp_path / "pumps.ndjson", [
+        {"patient_id": one, "event": "implanted", "at": "2050-01-01T00:00:00Z"} for one in subjects[:3]
+    ])  # fmt: skip
+    settings, pumps = Settings(), str(tmp_path / "pumps.ndjson")
+
+    def read(folder: Path, *, sieved: bool) -> Dataset:
+        sieve = sieve_of(load_plan(settings), [settings], pumps) if sieved else None
+        return open_dataset("mimic-iv", [folder], stays=None, pumps=pumps, context=None, sieve=sieve)
+
+    whole, text, typed = read(sample, sieved=False), read(sample, sieved=True), read(tmp_path, sieved=True)
+    kept = set(text.rows_by_patient())
+
+    assert set(subjects[:3]) <= kept < set(whole.rows_by_patient())
+    content = [name for name in whole.observations.columns if name != "row"]
+    assert text.observations.equals(whole.of(kept).observations)
+    assert text.observations.select(content).equals(typed.observations.select(content))
+    assert text.skipped is not None
+    assert typed.skipped is not None
+    assert text.skipped.rows == typed.skipped.rows > 1_000
+    assert {key: n for key, n in text.rejected.items() if key[1] == "other_item"} == {
+        key: n for key, n in typed.rejected.items() if key[1] == "other_item"
+    }
