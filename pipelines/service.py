@@ -32,8 +32,8 @@ from detector.events import Acknowledgement, Event, TimeMoved
 from detector.ledger import Ledger
 from detector.plan import Plan
 from detector.records import AlertRecord, Batch
-from models.quarantine import QUARANTINED, GuardedLearner, GuardedModel
-from pipelines.alarms import CLOCK, CUT_IN_TWO, GAP, OUTBOX, STALLED, Alarms
+from models.quarantine import GuardedModel
+from pipelines.alarms import GAP, OUTBOX, STALLED, Alarms
 from pipelines.canary.course import fly
 from pipelines.canary.trips import Canaries
 from pipelines.decided import Decided, to_store
@@ -47,24 +47,20 @@ from pipelines.intake import decoders, take_in
 from pipelines.journal import journal
 from pipelines.merges import run_with_merges
 from pipelines.outbox import Publisher
+from pipelines.own_alerts import OwnAlerts
 from pipelines.owned import Found, Owned, find, meet
 from pipelines.ports import Board, Metrics
 from pipelines.publishing import Publishing
 from pipelines.settings import Settings
 from pipelines.shadow import Shadow
 from pipelines.sources import Owner, RawRecord, Source
-from pipelines.store import OUTGOING, TICK, Fenced, Store, Work
+from pipelines.store import TICK, Fenced, Store, Work
 from pipelines.store.audit import Detail
 from pipelines.store_outage import Outages
-from pipelines.technical import Subject, opened, resolved
 from pipelines.telling import Telling
 from pipelines.ticks import NO_TIME, Ticks, wall_ms
 
 log = logging.getLogger(__name__)
-
-PERSONAL = "personal"
-HOST = "host"
-MODEL_CHECKS = ("look at the log for models_quarantined", "train again, or start with --restore-models")
 
 
 class Service:
@@ -108,7 +104,8 @@ class Service:
         self._board = board
         self._telling = Telling(settings, metrics, board)
         self._alarms = Alarms(plan, lambda alert_id: bool(store.alert(alert_id)))
-        self._roles = {name: role for role, name in settings.kafka.topics.model_dump().items()}
+        roles = {name: role for role, name in settings.kafka.topics.model_dump().items()}
+        self._own = OwnAlerts(plan, self._alarms, metrics, roles, self._drift)
         self._decode = decoders(settings, plan.catalogue)
         self._ticks = Ticks(settings.time)
         self._horizon = Horizon(settings.time, plan.catalogue.future_limit)
@@ -195,11 +192,11 @@ class Service:
         lost = f"the records from offset {wanted} on"
         if earliest is not None and earliest > wanted:
             lost = f"offsets {wanted} to {earliest - 1}"
-        self._alarms.note(partition, GAP, self._role(topic), lost)
+        self._alarms.note(partition, GAP, self._own.role(topic), lost)
 
     def stalled(self, topic: str, partition: int) -> None:
         log.error("consumer_stalled topic=%s partition=%d", topic, partition)
-        self._alarms.note(partition, STALLED, self._role(topic))
+        self._alarms.note(partition, STALLED, self._own.role(topic))
 
     def recreated(self) -> None:
         log.error("consumer_recreated")
@@ -253,7 +250,7 @@ class Service:
             by_partition[raw.partition].append(raw)
         decided = [self._decide(partition, by_partition[partition]) for partition in sorted(self._owned)]
         works = [one for one in decided if one is not None]
-        self._watch_drift(works)
+        self._own.drift(self._owned, works)
         for one in works:
             ward, hand_over = self._owned[one.work.partition].ward, self._settings.source == "kafka"
             to_store(one, ward, self._exports, hand_over=hand_over)
@@ -289,8 +286,11 @@ class Service:
         if events:
             decided.batch, folded = self._run(partition, events, decided.ledger)
             work.journal += journal(folded, ticked_before)
-            self._note_models(partition, decided)
-        self._tell_alarms(decided, raws)
+            self._own.models(self._owned[partition], decided)
+        self._own.noted(
+            decided, raws, self._ticks.ticked(partition), clock_is_off=self._horizon.clock_is_off,
+            stuck=self._publishing.stalled,
+        )  # fmt: skip
         decided.canary = self._fly(partition, raws)
         if self._shadow is not None:
             decided.shadow = self._shadow.follow(partition, events, work)
@@ -312,70 +312,6 @@ class Service:
         whole = self._owned[partition].flock.take(raws)
         ticked = self._ticks.ticked(partition)
         return fly(self._plan, whole, wall_ms() if ticked == NO_TIME else ticked) if whole else []
-
-    def _note_models(self, partition: int, decided: Decided) -> None:
-        """Store which models went out or came back, with a technical alert: one a model, whoever else it is out for."""
-        owned = self._owned[partition]
-        learner = self._plan.learner
-        if isinstance(learner, GuardedLearner) and learner.why is not None:
-            owned.quarantine.learner_failed(PERSONAL, learner.why, owned.ward.ticked_at)
-        for event in owned.quarantine.take():
-            decided.work.model_events.append(event)
-            about = ("model", event.model)
-            if event.event == QUARANTINED:
-                self._metrics.model_quarantined(event.model, quarantined=True)
-                if about not in self._alarms.standing():
-                    self._alarm(decided, opened(
-                        self._plan, partition, about, event.after + 1, because=event.reason,
-                        headline=f"model {event.model} is kept out, the rules go on", checks=MODEL_CHECKS,
-                    ))  # fmt: skip
-            elif (begun := self._alarms.of(partition).get(about)) is not None:
-                self._alarm(decided, resolved(begun, event.after + 1, event.reason))
-
-    def _watch_drift(self, decided: Sequence[Decided]) -> None:
-        """Once an hour of the first partition's time; what comes of it is stored with that partition."""
-        if self._drift is None or not decided:
-            return
-        first = decided[0]
-        owned = self._owned[first.work.partition]
-        seen = self._drift.look(
-            [one.ward for one in self._owned.values()],
-            owned.ward.ticked_at,
-            first.work.partition,
-            self._alarms.standing(),
-        )
-        if seen is None:
-            return
-        self._metrics.input_drift(seen.indices)
-        first.work.drift = seen.high
-        for alert in seen.alerts:
-            self._alarm(first, alert)
-
-    def _tell_alarms(self, decided: Decided, raws: Sequence[RawRecord]) -> None:
-        """Let out what was noted since the last commit, and what is over."""
-        partition = decided.work.partition
-        for topic, reason in decided.rejected:
-            if reason == CUT_IN_TWO:
-                self._alarms.note(partition, CUT_IN_TWO, self._role(topic))
-        over = set[Subject]()
-        if raws and self._horizon.clock_is_off:
-            if (CLOCK, HOST) not in self._alarms.standing():  # there is one clock, whoever notices
-                self._alarms.note(partition, CLOCK, HOST)
-        elif raws and self._alarms.of(partition):
-            over = {(CLOCK, HOST), *((STALLED, self._role(raw.topic)) for raw in raws)}
-        if self._alarms.of(partition):
-            over |= {(OUTBOX, topic) for topic in OUTGOING if topic not in self._publishing.stalled}
-        ticked = self._ticks.ticked(partition)
-        for record in self._alarms.due(partition, None if ticked == NO_TIME else ticked, over):
-            self._alarm(decided, record)
-
-    def _alarm(self, decided: Decided, record: AlertRecord) -> None:
-        """Let out a technical alert of the service itself, or its end."""
-        decided.batch.records.append(record)
-        self._alarms.let_out(decided.work.partition, record)
-
-    def _role(self, topic: str) -> str:
-        return self._roles.get(topic, "file")
 
     # -- after deciding ------------------------------------------------------------------------------------------------
 
