@@ -127,11 +127,11 @@ def as_kinds(path: Path, raw: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """
     typed: list[pl.Series] = []
     for name, kind in (columns.required | columns.optional).items():
-        cells = raw[name] if name in raw.columns else pl.Series(name, [None] * len(raw), pl.String)
+        cells = raw[name] if name in raw.columns else _nothing(name, len(raw))
         cells = _plain(path, cells, kind)
         values = _CASTS[kind](cells)
         typed += [values.alias(name), (cells.is_not_null() & values.is_null()).alias(f"{name}!")]
-    typed.append(raw[FAULT] if FAULT in raw.columns else pl.Series(FAULT, [None] * len(raw), pl.String))
+    typed.append(raw[FAULT] if FAULT in raw.columns else _nothing(FAULT, len(raw)))
     return pl.DataFrame(typed)
 
 
@@ -262,6 +262,10 @@ _READERS: dict[str, Reader] = {
 # -- kinds of columns --------------------------------------------------------------------------------------------------
 
 
+def _nothing(name: str, rows: int) -> pl.Series:
+    return pl.repeat(None, rows, dtype=pl.String, eager=True).alias(name)
+
+
 def _plain(path: Path, cells: pl.Series, kind: str) -> pl.Series:
     """The cells as something that can be cast to ``kind``.
 
@@ -269,7 +273,7 @@ def _plain(path: Path, cells: pl.Series, kind: str) -> pl.Series:
         InputRefused: the column is of another type.
     """
     if cells.null_count() == len(cells):
-        return pl.Series(cells.name, [None] * len(cells), pl.String)
+        return _nothing(cells.name, len(cells))
     if isinstance(cells.dtype, pl.Categorical | pl.Enum):
         return cells.cast(pl.String)
     if cells.dtype == pl.Binary and kind == TEXT:
