@@ -37,6 +37,8 @@ STATE = {
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
 }
 LOOK_S = 0.5
+FINISH_S = 5.0  # a stop may take 10 s (DESIGN.md section 5.9), and Java needs some of them
+FINISHED_LOOK_S = 0.02
 PUBLISH_ROWS = 1_000
 
 
@@ -71,7 +73,14 @@ class SparkStream:
                 "--engine spark: the query ended by itself; expected it to run until it is stopped; look at the lines of"
                 " Spark above: the brokers, an offset that retention has deleted, or the checkpoint"
             )
+        self._finish()
         self._query.stop()
+
+    def _finish(self) -> None:
+        """Let the micro-batch end that runs now. One that is interrupted is only run again, but Spark logs it as an error."""
+        deadline = time.monotonic() + FINISH_S
+        while self._query.isActive and self._query.status["isTriggerActive"] and time.monotonic() < deadline:
+            time.sleep(FINISHED_LOOK_S)
 
 
 @contextmanager
