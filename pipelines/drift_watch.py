@@ -21,9 +21,10 @@ High = dict[str, tuple[int, int]]
 
 
 class Seen(NamedTuple):
-    """One look: every index, what is high (to be stored), and the alerts that begin or end with it."""
+    """One look: every index and its limit, what is high (to be stored), and the alerts that begin or end with it."""
 
     indices: dict[str, float]
+    limits: dict[str, float]
     high: High
     alerts: list[AlertRecord]
 
@@ -60,7 +61,8 @@ class DriftWatch:
                 alerts.append(self._begins(name, one, now, partition))
             elif alert is not None and one.psi < drift.QUIET_AGAIN + (one.limit - drift.CHANGED):
                 alerts.append(resolved(alert, now, "like_reference"))
-        return Seen({name: one.psi for name, one in found.items()}, self._high, alerts)
+        indices = {name: one.psi for name, one in found.items()}
+        return Seen(indices, {name: one.limit for name, one in found.items()}, self._high, alerts)
 
     def _begins(self, name: str, one: Found, now: int, partition: int) -> AlertRecord:
         usual, seen = self._reference.signals[name].median, "none" if one.median is None else f"{one.median:g}"

@@ -17,10 +17,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from detector.alerts import OPEN
 from detector.clean import REASONS as OUTCOMES
 from detector.clock import HOUR, from_datetime
 from detector.engine import Ward
@@ -137,6 +146,10 @@ class Metrics:
         self._active = self._gauge(
             "alerts_active", "Alerts open now.", syndrome=SYNDROMES, severity=tuple(SEVERITIES), unit=units
         )
+        self._unanswered = self._gauge(
+            "alerts_unanswered", "Alerts open now that nobody has answered.",
+            syndrome=SYNDROMES, severity=tuple(SEVERITIES), unit=units,
+        )  # fmt: skip
         overflow = Counter(
             "alert_active_overflow",
             "Alerts left out of alert_active by its cap.",
@@ -150,6 +163,12 @@ class Metrics:
             Histogram,
             "alert_acknowledgement_seconds",
             "From opening to acknowledgement, in event time.",
+            buckets=ANSWERS,
+        )
+        self._lead = self._single(
+            Histogram,
+            "alert_lead_seconds",
+            "From opening below critical to being raised to it, in event time.",
             buckets=ANSWERS,
         )
         label_values = {
@@ -222,8 +241,11 @@ class Metrics:
         self._drift = self._gauge(
             "input_drift", "Population stability index against the reference.", signal=tuple(plan.catalogue.signals)
         )
-        for child in self._drift.children.values():
-            child.set(float("nan"))
+        self._drift_limit = self._gauge(
+            "input_drift_limit", "What the index must exceed to count.", signal=tuple(plan.catalogue.signals)
+        )
+        self.input_drift({}, {})
+        ProcessCollector(namespace="itbwatch", registry=self.registry)
         self._gauge("build_info", "1.", version=(version("itbwatch"),), python=(platform.python_version(),))[
             version("itbwatch"), platform.python_version()
         ].set(1)
@@ -252,6 +274,8 @@ class Metrics:
         at = from_datetime(datetime.fromisoformat(record.at))
         if record.state == "opened":
             self._opened[record.alert_id] = at
+        elif record.state == "raised" and record.severity == "critical" and record.alert_id in self._opened:
+            self._lead.observe((at - self._opened[record.alert_id]) / 1000)
         elif record.state == "acknowledged" and record.alert_id in self._opened:
             self._answers.observe((at - self._opened[record.alert_id]) / 1000)
 
@@ -260,6 +284,7 @@ class Metrics:
         silent stays.
         """
         active = Count[tuple[str, ...]]((one.syndrome, one.severity, OTHER) for one in alarms)
+        unanswered: Count[tuple[str, ...]] = Count()
         stays: Count[tuple[str, ...]] = Count()
         silent: Count[tuple[str, ...]] = Count()
         each: list[tuple[Episode, tuple[str, ...]]] = []
@@ -267,13 +292,16 @@ class Metrics:
             for patient_id, episode in ward.open_alerts():
                 labels = (episode.syndrome, episode.severity.word, self._unit(episode.unit))
                 active[labels] += 1
+                unanswered[labels] += episode.state == OPEN
                 each.append((episode, (pseudonym(self._key, patient_id, episode.stay_id), *labels)))
             for stay in ward.stays():
                 unit = self._unit(stay.unit)
                 stays[unit, stay.pump] += 1
                 heard_of = max(stay.opened_at, stay.newest_observation_at or stay.opened_at)
                 silent[unit,] += stay.now - heard_of > SILENT_AFTER
-        for family, counts in ((self._active, active), (self._stays, stays), (self._silent, silent)):
+        for family, counts in (
+            (self._active, active), (self._unanswered, unanswered), (self._stays, stays), (self._silent, silent),
+        ):  # fmt: skip
             for known, child in family.children.items():
                 child.set(counts[known])
         self._opened = {episode.alert_id: episode.opened_at for episode, _ in each}
@@ -344,10 +372,11 @@ class Metrics:
             if record.state in ("opened", "raised"):
                 self._shadow_alerts[record.syndrome, record.severity].inc()
 
-    def input_drift(self, indices: Mapping[str, float]) -> None:
-        """The index of each signal that could be judged; the others are NaN."""
-        for (signal,), child in self._drift.children.items():
-            child.set(indices.get(signal, float("nan")))
+    def input_drift(self, indices: Mapping[str, float], limits: Mapping[str, float]) -> None:
+        """The index of each signal that could be judged, and its limit; the others are NaN."""
+        for family, values in ((self._drift, indices), (self._drift_limit, limits)):
+            for (signal,), child in family.children.items():
+                child.set(values.get(signal, float("nan")))
 
     def shadow_up(self, up: bool) -> None:  # noqa: FBT001 - as above
         self._shadow_up.set(up)

@@ -65,7 +65,7 @@ class OwnAlerts:
         seen = self._drift.look(wards, ours[partition].ward.ticked_at, partition, self._alarms.standing())
         if seen is None:
             return
-        self._metrics.input_drift(seen.indices)
+        self._metrics.input_drift(seen.indices, seen.limits)
         first.work.drift = seen.high
         for alert in seen.alerts:
             self._let_out(first, alert)

@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.plugins.shared_folder",
     "tests.plugins.spark",
     "tests.plugins.chromium",
+    "tests.plugins.prometheus",
     "tests.plugins.figures",
 ]
 

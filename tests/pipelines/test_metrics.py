@@ -1,8 +1,10 @@
 from collections.abc import Sequence
+from math import isnan
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector.clock import DAY, HOUR
@@ -100,6 +102,36 @@ def test_the_time_to_an_acknowledgement_is_taken_from_the_opening(metrics: Metri
     metrics.batch(Batch(records=[record(sequence=2, state="acknowledged", at="2150-03-01T08:35:00.123Z")]), Ledger())
 
     assert 1_800 == value(metrics, "alert_acknowledgement_seconds_sum")
+
+
+def test_an_alert_raised_to_critical_tells_how_long_the_ward_was_told_before(metrics: Metrics) -> None:
+    opened = record(severity="warning")
+    later = {"severity": "critical", "previous_severity": "warning", "at": "2150-03-01T10:05:00.123Z"}
+    metrics.batch(Batch(records=[opened, record(sequence=2, state="raised", **later)]), Ledger())
+
+    assert 7_200 == value(metrics, "alert_lead_seconds_sum")
+    assert 1 == value(metrics, "alert_lead_seconds_count")
+
+
+def test_an_alert_that_was_answered_is_active_and_no_longer_unanswered(metrics: Metrics) -> None:
+    labels = {"syndrome": "itb_withdrawal", "severity": "watch", "unit": "MICU"}
+    answered = [replace(episode(2), state="acknowledged"), replace(episode(3), state="snoozed")]
+    metrics.refresh([ward([episode(1), *answered])])
+
+    assert 3 == value(metrics, "alerts_active", **labels)
+    assert 1 == value(metrics, "alerts_unanswered", **labels)
+
+
+def test_an_index_stands_beside_the_limit_it_must_exceed(metrics: Metrics) -> None:
+    assert isnan(value(metrics, "input_drift_limit", signal="temp"))
+
+    metrics.input_drift({"temp": 0.5}, {"temp": 1.03})
+
+    assert (0.5, 1.03) == (
+        value(metrics, "input_drift", signal="temp"),
+        value(metrics, "input_drift_limit", signal="temp"),
+    )
+    assert isnan(value(metrics, "input_drift_limit", signal="hr"))
 
 
 def test_gauges_say_how_things_stand_and_fall_back_to_zero(metrics: Metrics) -> None:
