@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test torture check format kafka kafka-jars spark lock size clean
+.PHONY: help setup demo test torture check format kafka kafka-jars spark lock dashboards size clean
 
 help:        ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ demo: $(READY)  ## watch a simulated ward in the browser; needs no Kafka
 test: $(READY)  ## format, lint, types, and all tests with branch coverage of detector/
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict $(ROOTS)
+	$(BIN)/mypy --strict $(ROOTS) deploy/grafana
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/detector tests/rules tests/scenarios -m "not search" --cov --cov-report=term --cov-fail-under=95
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
@@ -83,6 +83,9 @@ lock: $(READY)  ## compile requirements/*.in to hashed locks, keeping versions t
 	env -u PIP_FIND_LINKS $(COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
 	env -u PIP_FIND_LINKS $(COMPILE) $(ARGS) --constraint requirements/runtime.txt \
 	  --output-file requirements/spark.txt requirements/spark.in
+
+dashboards: $(READY)  ## build deploy/grafana/*.json from its panels.py
+	$(BIN)/python -m deploy.grafana.build
 
 size:        ## lines per file, longest first: seen, not enforced
 	@find $(ROOTS) tests -name '*.py' -print0 | xargs -0 wc -l | sort -rn | head -40

@@ -69,10 +69,14 @@ class Stream:
         self.log = log
         self._url: str | None = None
 
-    def get(self, path: str) -> str:
+    def url(self) -> str:
+        """Where it listens, with a / at the end."""
         if self._url is None:
             self._url = until(lambda: re.findall(r"at (http://\S+/)", self.log.read_text()), self.process)[-1]
-        with urllib.request.urlopen(self._url + path, timeout=30) as answer:
+        return self._url
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url() + path, timeout=30) as answer:
             return str(answer.read().decode())
 
     def metrics(self) -> dict[str, float]:
