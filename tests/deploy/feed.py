@@ -12,6 +12,9 @@ from detector.clock import HOUR, MINUTE, rfc3339
 from pipelines.ticks import wall_ms
 
 PATIENTS = 12
+GONE = "gone"
+"""The one of whom nothing comes any more, since 70 min."""
+
 DAYS_AGO = 30 * HOUR
 
 
@@ -33,7 +36,11 @@ class Feed:
     def say(self, topic: str, patient: str, *, ago: int = 0, **says: Any) -> None:
         """A canonical record of a moment ``ago`` (ms)."""
         at = wall_ms() - ago
-        when = {"effective_at": rfc3339(at), "available_at": rfc3339(at)} if topic == "observations" else {"at": rfc3339(at)}
+        when = (
+            {"effective_at": rfc3339(at), "available_at": rfc3339(at)}
+            if topic == "observations"
+            else {"at": rfc3339(at)}
+        )
         record = {"type": topic.removesuffix("s"), "patient_id": patient, **when, **says}
         self.send(topic, patient, json.dumps(record).encode(), at)
 
@@ -49,14 +56,29 @@ class Feed:
         where = {"site": site} if site else {}
         self.say("observations", patient, ago=ago, code="temp", value=value, unit="Cel", **where)
 
+    def time_moves(self, ahead: int) -> None:
+        """Somebody else's record says that it is later (ms)."""
+        at = wall_ms() + ahead
+        for partition in (0, 1):
+            value = json.dumps({"type": "time", "at": rfc3339(at)}).encode()
+            self.send("observations", "", value, at, partition=partition)
+
     def past(self) -> None:
         """A day and a quarter in which nothing happened to anybody."""
         for number in range(PATIENTS):
-            self.admit(f"calm-{number}", unit="MICU" if number % 2 else "SICU", ago=DAYS_AGO, pump="implanted" if number < 4 else "absent")
+            self.admit(
+                f"calm-{number}",
+                unit="MICU" if number % 2 else "SICU",
+                ago=DAYS_AGO,
+                pump="implanted" if number < 4 else "absent",
+            )
+        self.admit(GONE, unit="SICU", ago=DAYS_AGO, pump="absent")
         for ago in range(DAYS_AGO, 0, -30 * MINUTE):
             for number in range(PATIENTS):
                 self.temperature(f"calm-{number}", round(36.5 + 0.06 * number, 2), ago=ago)
                 self._heart(number, ago)
+            if ago >= 70 * MINUTE:
+                self.temperature(GONE, 37.0, ago=ago)
         self._producer.flush()
 
     def _heart(self, number: int, ago: int) -> None:

@@ -22,9 +22,9 @@ READY_WITHIN_S = 30
 FASTER = (
     (r"interval: \w+", "interval: 1s"),
     (r"\bfor: \w+", "for: 1s"),
-    (r"\[28d:10m\]", "[60s:1s]"),
-    (r"\[28d\]", "[60s]"),
-    (r"\[1d\]|\[1h\]|\[5m\]", "[10s]"),
+    (r"\[28d:10m\]", "[8s:1s]"),
+    (r"\[28d\]", "[8s]"),
+    (r"\[1d\]|\[1h\]|\[5m\]", "[5s]"),
     (r"\[10m\]", "[4s]"),
     (r"> 900\b", "> 6"),
     (r"> 60\b", "> 6"),
@@ -72,7 +72,7 @@ class Prometheus:
             self._process.wait()
 
     def scrape(self, *targets: str) -> None:
-        """From now on these; none = the job is gone."""
+        """From now on these; none = nothing is found any more."""
         self._configure(targets)
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}/-/reload", method="POST")
         urllib.request.urlopen(request, timeout=10).close()
@@ -100,7 +100,6 @@ class Prometheus:
         configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         [job] = configuration["scrape_configs"]
         job["static_configs"][0]["targets"] = list(targets)
-        configuration["scrape_configs"] = [job] if targets else []
         del configuration["alerting"]
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
 
