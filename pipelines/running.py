@@ -28,6 +28,7 @@ from pipelines.sources import Owner, Source
 from pipelines.sources.file import FileSource
 from pipelines.sources.kafka import KafkaSource
 from pipelines.store import Store
+from pipelines.supervisor import Supervisor
 from pipelines.web.answers import answers
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
@@ -97,10 +98,14 @@ def running(
 def _canaries(settings: Settings) -> Iterator[Canaries | None]:
     """Canaries that fly until the block ends, where the settings want them."""
     every_s = settings.canary_s()
+    supervisor = Supervisor.of_environment()
     if not every_s:
+        if supervisor.watched:
+            log.warning("watchdog_unfed effect='the supervisor will end us' mend='no WatchdogSec without canaries'")
+        supervisor.ready()
         yield None
         return
-    canaries = Canaries(partial(KafkaClients, settings.kafka), every_s)
+    canaries = Canaries(partial(KafkaClients, settings.kafka), every_s, came_back=supervisor.alive)
     canaries.start()
     try:
         yield canaries

@@ -114,8 +114,10 @@ class Canaries:
 
     def __init__(
         self, connect: Callable[[], Clients], every_s: float, wall: Callable[[], int] = wall_ms, *,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic, came_back: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        """``came_back`` is called when ``oldest_ms`` has moved on: then every owned number has been travelled again."""
+        self._came_back, self._proven = came_back, 0
         self._connect, self._every_s, self._wall, self._monotonic = connect, every_s, wall, monotonic
         self._since: dict[int, int] = {}
         self._came: dict[int, int] = {}
@@ -196,6 +198,10 @@ class Canaries:
             return  # another worker's, or an old one
         self._came[number] = max(self._came.get(number, 0), trip)
         self._any_came, self._unheard, self._told = True, 0, None
+        oldest = self.oldest_ms() or 0
+        if oldest > self._proven:
+            self._proven = oldest
+            self._came_back()
 
     def _fly_on(self) -> None:
         while not self._over.wait(0 if self._clients is not None else LISTEN_S):

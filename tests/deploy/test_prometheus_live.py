@@ -4,7 +4,9 @@ the heartbeat is heard, and each alert fires under its own fault and ends with i
 
 import json
 import signal
+import socket
 import time
+import uuid
 from contextlib import closing, contextmanager
 
 import pytest
@@ -39,13 +41,33 @@ OLD = b'{"type":"observation","patient_id":"calm-1","code":"hr","value":70,"effe
 class Ward:
     """What a fault may lay its hands on."""
 
-    def __init__(self, broker, database, site, feed, stream, server):
+    def __init__(self, broker, database, site, feed, stream, server, notified):
         self.broker, self.database, self.site, self.feed = broker, database, site, feed
-        self.stream, self.server = stream, server
+        self.stream, self.server, self.notified = stream, server, notified
 
     @property
     def target(self):
         return self.stream.url().removeprefix("http://").rstrip("/")
+
+
+@contextmanager
+def notified():
+    """What comes to systemd's socket since it was last asked."""
+    address = f"@itbwatch-{uuid.uuid4()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end, pytest.MonkeyPatch.context() as patch:
+        end.bind("\0" + address[1:])
+        end.setblocking(False)
+        patch.setenv("NOTIFY_SOCKET", address)
+
+        def came():
+            found = []
+            while True:
+                try:
+                    found.append(end.recv(100).decode())
+                except BlockingIOError:
+                    return found
+
+        yield came
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +81,10 @@ def ward(_kafka_jars, _postgresql_programs, promtool, tmp_path_factory):
             store={"url_file": str(folder / "store.url")}, poll={"max_records": 100},
         )  # fmt: skip
         create_topics(broker.bootstrap, dict.fromkeys(site.settings.kafka.topics.model_dump().values(), PARTITIONS))
-        with feeding(broker.bootstrap, "site.") as feed, site.streaming() as stream:
+        with feeding(broker.bootstrap, "site.") as feed, notified() as said, site.streaming() as stream:
             stream.wait(lambda: len(stream.lags()) == PARTITIONS * 6 and max(stream.lags()) < 50)
             with Prometheus(folder, stream.url().removeprefix("http://").rstrip("/")) as server:
-                made = Ward(broker, database, site, feed, stream, server)
+                made = Ward(broker, database, site, feed, stream, server, said)
                 server.wait(lambda: server.query("itbwatch:canary_age_seconds < 6"))
                 time.sleep(5)  # the longest window of a rate
                 yield made
@@ -70,6 +92,14 @@ def ward(_kafka_jars, _postgresql_programs, promtool, tmp_path_factory):
 
 def test_in_health_only_the_heartbeat_is_heard(ward):
     assert {HEARTBEAT} == ward.server.firing()
+
+
+def test_systemd_hears_that_the_service_is_ready_and_then_of_every_canary(ward):
+    first, *more = ward.notified()
+
+    assert "READY=1" == first
+    assert len(more) > 2
+    assert {"WATCHDOG=1"} == set(more)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +268,19 @@ def test_an_alert_fires_under_its_fault_and_ends_with_it(ward, name):
     with FAULTS[name](ward):
         ward.server.wait(lambda: name in ward.server.firing())
     ward.server.wait(lambda: name not in ward.server.firing(), 120)
+
+
+def test_a_service_without_canaries_feeds_no_watchdog_though_it_lives(ward):
+    with a_broker_that_hangs(ward):
+        ward.server.wait(lambda: "ItbwatchCanaryStopped" in ward.server.firing())
+        ward.notified()
+        time.sleep(3)
+
+        assert [] == ward.notified()
+        assert "alive" in ward.stream.get("healthz")
+    ward.server.wait(lambda: "ItbwatchCanaryStopped" not in ward.server.firing())
+
+    assert "WATCHDOG=1" in ward.notified()
 
 
 def test_an_answer_ends_what_says_that_there_was_none_and_not_the_alert(ward):
