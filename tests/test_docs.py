@@ -181,3 +181,15 @@ def test_every_target_that_the_readme_names_is_in_the_makefile() -> None:
     named = set(re.findall(r"make ([a-z-]+)", page("README.md")))
 
     assert named <= set(re.findall(r"^([a-z-]+):", page("Makefile"), re.MULTILINE))
+
+
+def test_every_test_that_guards_against_a_hazard_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", page("docs/safety.md")))
+    known = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+    assert len(named) > 15
+    assert set() == named - known

@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -33,12 +34,15 @@ def everything_in(folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image():
     """(the folder that stands for /opt/itbwatch, the one for /var/lib/itbwatch)."""
-    base = Path(tmp_path_factory.mktemp("image"))
-    for folder in (base, *base.parents):
-        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("pytest-", "image")):
-            folder.chmod(0o755)  # pytest keeps its folders to itself
+    base = Path(tempfile.mkdtemp(prefix="itbwatch-image-"))  # pytest's folders are closed to nobody
+    base.chmod(0o755)
+    yield from _made(base)
+    shutil.rmtree(base)
+
+
+def _made(base):
     source, opt, state = base / "src", base / "opt", base / "state"
     for words in re.findall(r"^COPY (?!--from)(.+)$", BUILD, re.MULTILINE):
         *files, target = words.split()
@@ -67,7 +71,7 @@ def image(tmp_path_factory):
     state.mkdir(0o700)
     if os.geteuid() == 0:
         os.chown(state, NOBODY, NOBODY)
-    return opt, state
+    yield opt, state
 
 
 def as_nobody(*words: object) -> list[str]:

@@ -1,6 +1,7 @@
 """What a site deploys: right by the schemas of those who will read it, and of one piece with each other."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,10 @@ def read(path: Path):
     return yaml.safe_load(path.read_text())
 
 
-def run(*words: object, cwd: Path = ROOT) -> str:
-    finished = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
+def run(program: str, *words: object, cwd: Path = ROOT) -> str:
+    beside = Path(sys.executable).parent / program  # tests need no activated environment
+    command = [str(beside) if beside.exists() else program, *map(str, words)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
     assert 0 == finished.returncode, finished.stdout + finished.stderr
     return finished.stdout + finished.stderr
