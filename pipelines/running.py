@@ -33,6 +33,7 @@ from pipelines.web.answers import answers
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
+from pipelines.web.readers import readers
 from pipelines.web.server import WebServer, allowed_hosts
 from pipelines.web.stay_pages import StayPages
 
@@ -81,6 +82,7 @@ def running(
             metrics, board, service.ready, hosts=allowed_hosts(settings.http.host, settings.http.hosts), notice=notice,
             cds=Guard(settings.cds_hooks, metrics.cds_refused), answers=given,
             pages=StayPages(settings, plan, board, notice=notice, answers=given.open),
+            readers=readers(settings.http),
         )  # fmt: skip
         if settings.http.host in EVERY_ADDRESS and not settings.http.hosts:
             log.warning(

@@ -78,6 +78,18 @@ def _writable_name(name: str) -> str:
 
 
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_writable_name)]
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError("expected an address or a network without host bits, as in 10.1.2.3 or 10.1.2.0/24") from error
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+HeaderName = Annotated[str, _like(r"[A-Za-z0-9-]+", "the name of an HTTP header")]
 HostName = Annotated[
     str, _like(r"\*|(\*\.)?[A-Za-z0-9._-]+", "a host name or IPv4 address without port, *.domain, or *")
 ]
@@ -221,6 +233,18 @@ class Http(_Section):
     port: int = Field(default=8480, ge=0, le=LAST_PORT)
     hosts: list[HostName] = Field(default=[], max_length=100)
     tokens_file: FileName | None = None
+    readers_file: FileName | None = None
+    proxies: list[Network] = Field(default=[], max_length=100)
+    proxy_user_header: HeaderName = "x-forwarded-user"
+
+    @model_validator(mode="after")
+    def _asked_beyond_loopback(self) -> Http:
+        if not is_loopback(self.host) and not (self.tokens_file or self.readers_file or self.proxies):
+            raise ValueError(
+                f"expected readers_file, tokens_file or proxies as well, because host {self.host} is not loopback:"
+                " whoever reaches it would see patients' data"
+            )
+        return self
 
 
 class CdsClient(_Section):

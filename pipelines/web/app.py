@@ -31,6 +31,7 @@ from pipelines.web.answers import NOBODY, Answers
 from pipelines.web.board import Board
 from pipelines.web.cds_token import Guard
 from pipelines.web.events import Events
+from pipelines.web.readers import EVERYBODY, AskReaders, Readers
 from pipelines.web.stay_pages import StayPages
 from pipelines.web.ward_page import ward_page
 
@@ -65,9 +66,10 @@ def build_app(
     cds: Guard | None = None,
     answers: Answers = NOBODY,
     pages: StayPages | None = None,
+    readers: Readers = EVERYBODY,
 ) -> Starlette:
     """The application. ``hosts`` are the names it answers to; ``notice`` stands on top of the page; ``cds`` says who may
-    use CDS Hooks (None = this machine), ``answers`` who may answer an alert; ``pages`` makes the page of a stay (None = there is none).
+    use CDS Hooks (None = this machine), ``answers`` who may answer an alert; ``pages`` makes the page of a stay (None = there is none), ``readers`` says who may look.
     """
 
     def page(_: Request) -> Response:
@@ -137,6 +139,7 @@ def build_app(
         middleware=[
             Middleware(_SafeHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(AskReaders, readers=readers),
         ],
     )
 

@@ -36,6 +36,8 @@ class WebServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+                # who asks is who is connected: what a proxy may tell of others is in http.proxies
+                proxy_headers=False,
                 limit_concurrency=64, timeout_keep_alive=5, timeout_graceful_shutdown=1,
             )
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The file of those who may answer alerts over HTTP: a line ``name: token`` for each."""
+"""A file of those who may answer alerts or look at them over HTTP: a line ``name: token`` for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SMALLEST_TOKEN: Final = 32  # characters
 WHERE: Final = "$.http.tokens_file"
 
 
-def read_tokens(path: str) -> dict[str, str]:
+def read_tokens(path: str, where: str = WHERE) -> dict[str, str]:
     """Token -> name, from a file of mode 0600; empty lines and lines that begin with ``#`` are passed over.
 
     Raises:
@@ -19,9 +19,9 @@ def read_tokens(path: str) -> dict[str, str]:
     """
     problems, tokens = list[str](), dict[str, str]()
     try:
-        lines = read_secret(path, WHERE).decode().splitlines()
+        lines = read_secret(path, where).decode().splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigError([f"config.yaml {WHERE}: {path!r} is not UTF-8; expected lines of name: token"]) from error
+        raise ConfigError([f"config.yaml {where}: {path!r} is not UTF-8; expected lines of name: token"]) from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -39,5 +39,5 @@ def read_tokens(path: str) -> dict[str, str]:
     if not problems and not tokens:
         problems.append("holds no token; expected lines of name: token")
     if problems:
-        raise ConfigError([f"config.yaml {WHERE}: {path!r} {problem}" for problem in problems])
+        raise ConfigError([f"config.yaml {where}: {path!r} {problem}" for problem in problems])
     return tokens

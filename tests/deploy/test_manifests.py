@@ -16,6 +16,7 @@ NO_SCHEMA = {"config.yaml", "kustomization.yaml", "servicemonitor.yaml"}  # ours
 SECRETS = {
     "store.url": "postgresql+psycopg://itbwatch:secret@postgres/itbwatch?sslmode=verify-full",
     "identity.key": "0" * 64,
+    "http.tokens": f"nurse: {'t' * 32}",
     "kafka.password": "secret",
     "ca.crt": "",
 }
