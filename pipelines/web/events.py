@@ -2,6 +2,7 @@
 
 A client is told what is open and from then on what changed. It is told of states, not of a log: what changes while a
 slow reader reads is sent once, as it stands when it is ready again, so nothing is kept for it but one number an alert.
+One task looks for all clients and makes every text once; it rests while nobody listens.
 
     event: alert        id: <alert_id>:<sequence>, data: one element of /api/alerts
     event: closed       data: {"alert_id"}; it was resolved, or another worker has it now
@@ -15,7 +16,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -29,10 +30,15 @@ LOOK_SECONDS = 0.2
 
 HEARTBEAT_SECONDS = 5.0
 
-MOST_CLIENTS = 32
-"""Half of the connections that the server takes: scraping and health must not wait for boards."""
+MOST_CLIENTS = 1_000
+"""Fewer than the connections that the server takes: scraping and health must not wait for boards."""
 
-FULL = {"error": f"events: {MOST_CLIENTS} clients are listening; expected fewer; ask /api/alerts, or try again later"}
+
+class Shown(NamedTuple):
+    """An alert as clients are told of it."""
+
+    sequence: int
+    text: str
 
 
 class Events:
@@ -40,7 +46,10 @@ class Events:
 
     def __init__(self, board: Board, reasons: Callable[[], Sequence[str]]) -> None:
         self._board, self._reasons = board, reasons
-        self._shown: tuple[int, dict[str, Any]] = (-1, {})
+        self._changes, self._shown = -1, dict[str, Shown]()
+        self._beat_at, self._beat = float("-inf"), ""
+        self._news = asyncio.Event()  # set when something changed; each change has its own
+        self._looking: asyncio.Task[None] | None = None
         self.clients = 0
 
     def route(self) -> Route:
@@ -48,33 +57,64 @@ class Events:
 
     async def _listen(self, _: Request) -> Response:
         if self.clients >= MOST_CLIENTS:
-            return JSONResponse(FULL, status_code=503, headers={"retry-after": "10"})
+            full = f"events: {MOST_CLIENTS} clients are listening; expected fewer; ask /api/alerts, or try again later"
+            return JSONResponse({"error": full}, status_code=503, headers={"retry-after": "10"})
         self.clients += 1  # nothing is awaited between this and the answer, so no two clients take one place
+        if self._looking is None or self._looking.done():
+            self._look()
+            self._looking = asyncio.create_task(self._look_on())
         return _Stream(self._told(), self._left)
 
     def _left(self) -> None:
         self.clients -= 1
+        if not self.clients and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._look()
+
+    def _look(self) -> None:
+        """Make the texts of what changed, and wake who waits."""
+        changes = self._board.changes  # read before the alerts: what comes between is looked at once more
+        if changes == self._changes:
+            return
+        before = self._shown
+        self._shown = {one["alert_id"]: _shown(before, one) for one in self._board.as_json()}
+        self._changes = changes
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     async def _told(self) -> AsyncIterator[str]:
         known: dict[str, int] = {}
-        seen, beat = -1, float("-inf")
-        while True:
-            if self._board.changes != seen:
-                seen, shown = self._now()
-                yield "".join(changed(known, shown))
-            if time.monotonic() - beat >= HEARTBEAT_SECONDS:
-                beat = time.monotonic()
-                missing = list(self._reasons())
-                yield _event("stays", self._board.stays_as_json())
-                yield _event("heartbeat", {"ready": not missing, "missing": missing})
-            await asyncio.sleep(LOOK_SECONDS)
+        seen, beaten = -1, float("-inf")
+        while (
+            self._looking is not None and not self._looking.done()
+        ):  # a heart that beats must mean that somebody looks
+            news = self._news
+            if self._changes != seen:
+                seen = self._changes
+                if told := "".join(changed(known, self._shown)):
+                    yield told
+            if time.monotonic() - beaten >= HEARTBEAT_SECONDS:
+                # Each client beats from when it came, so that a thousand of them do not take the processor at once.
+                beaten = time.monotonic()
+                yield self._heartbeat()
+            try:
+                async with asyncio.timeout(max(0.0, beaten + HEARTBEAT_SECONDS - time.monotonic())):
+                    await news.wait()
+            except TimeoutError:
+                pass
 
-    def _now(self) -> tuple[int, dict[str, Any]]:
-        """The alerts by id, made once for all clients, and the change since which they stand so."""
-        changes = self._board.changes  # read before the alerts: what comes between is looked at once more
-        if self._shown[0] != changes:
-            self._shown = changes, {one["alert_id"]: one for one in self._board.as_json()}
-        return self._shown
+    def _heartbeat(self) -> str:
+        """At most ``LOOK_SECONDS`` old, because it is the same for everybody."""
+        if time.monotonic() - self._beat_at >= LOOK_SECONDS:
+            missing = list(self._reasons())
+            beat = _event("heartbeat", {"ready": not missing, "missing": missing})
+            self._beat_at, self._beat = time.monotonic(), _event("stays", self._board.stays_as_json()) + beat
+        return self._beat
 
 
 class _Stream(StreamingResponse):
@@ -91,19 +131,28 @@ class _Stream(StreamingResponse):
             self._left()
 
 
-def changed(known: dict[str, int], shown: Mapping[str, Any]) -> list[str]:
-    """What a client who knows ``known`` (alert id -> sequence) is told when the alerts ``shown`` (by id, as in
-    ``/api/alerts``) are open; ``known`` is brought up to date.
+def changed(known: dict[str, int], shown: Mapping[str, Shown]) -> list[str]:
+    """What a client who knows ``known`` (alert id -> sequence) is told when the alerts ``shown`` (by id) are open;
+    ``known`` is brought up to date.
     """
     events = []
     for alert_id in [one for one in known if one not in shown]:
         del known[alert_id]
         events.append(_event("closed", {"alert_id": alert_id}))
     for alert_id, alert in shown.items():
-        if known.get(alert_id) != alert["sequence"]:
-            known[alert_id] = alert["sequence"]
-            events.append(_event("alert", alert, f"{alert_id}:{alert['sequence']}"))
+        if known.get(alert_id) != alert.sequence:
+            known[alert_id] = alert.sequence
+            events.append(alert.text)
     return events
+
+
+def _shown(before: Mapping[str, Shown], alert: Mapping[str, Any]) -> Shown:
+    """An element of ``/api/alerts`` as an event; one that stands as before is not written again."""
+    alert_id, sequence = alert["alert_id"], alert["sequence"]
+    known = before.get(alert_id)
+    if known is not None and known.sequence == sequence:
+        return known
+    return Shown(sequence, _event("alert", alert, f"{alert_id}:{sequence}"))
 
 
 def _event(name: str, data: object, identity: str | None = None) -> str:

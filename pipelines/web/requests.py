@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+BODY_WITHIN_S: Final = 10
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -15,12 +19,16 @@ def bearer(authorization: str | None) -> str | None:
 
 
 async def body_of(request: Request, most_bytes: int) -> bytes | None:
-    """The body; None = it is longer than ``most_bytes``, and was not read to its end."""
+    """The body; None = it is longer than ``most_bytes`` or takes too long, and was not read to its end."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > most_bytes:
-            return None
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > most_bytes:
+                    return None
+    except TimeoutError:
+        return None
     return bytes(body)
 
 

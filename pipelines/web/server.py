@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -9,11 +10,46 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipelines.web.events import MOST_CLIENTS
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 START_SECONDS = 10
+MOST_CONNECTIONS = MOST_CLIENTS + 200
+HEAD_WITHIN_S = 10
+
+
+class Impatient(H11Protocol):
+    """Ends a connection that does not say within ``HEAD_WITHIN_S`` what it wants: those who dawdle take no place of others."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent has it
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._heard()
+        elif self._waiting is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(HEAD_WITHIN_S, self.transport.close)
+
+    def _heard(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class WebServer:
@@ -38,7 +74,7 @@ class WebServer:
                 app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
                 # who asks is who is connected: what a proxy may tell of others is in http.proxies
                 proxy_headers=False,
-                limit_concurrency=64, timeout_keep_alive=5, timeout_graceful_shutdown=1,
+                http=Impatient, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=1,
             )
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)

@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.web import events
 from pipelines.web.app import build_app
 from pipelines.web.board import Board
-from pipelines.web.events import changed
+from pipelines.web.events import Shown, changed
 from pipelines.web.server import WebServer, allowed_hosts
 from tests.pipelines.test_results import record
 
@@ -98,8 +98,8 @@ def test_a_heart_beats_while_nothing_happens(url: str, monkeypatch: pytest.Monke
 
 
 def test_a_slow_reader_is_told_once_how_it_stands_now(board: Board) -> None:
-    def shown() -> dict[str, Any]:
-        return {one["alert_id"]: one for one in board.as_json()}
+    def shown() -> dict[str, Shown]:
+        return {one["alert_id"]: Shown(one["sequence"], json.dumps(one)) for one in board.as_json()}
 
     known: dict[str, int] = {}
     changed(known, shown())
@@ -150,3 +150,31 @@ def test_an_open_stream_does_not_keep_the_server_from_ending(board: Board) -> No
         web.__exit__(None, None, None)
 
         assert not web._thread.is_alive()
+
+
+def test_all_clients_are_told_and_the_last_that_leaves_stops_the_looking(url: str, board: Board) -> None:
+    with listening(url) as one, listening(url) as another:
+        first, second = alerts_of(one), alerts_of(another)
+        assert next(first) == next(second)
+        board.take([record(alert_id=OTHER)])
+        assert OTHER == next(first)[1]["alert_id"] == next(second)[1]["alert_id"]
+    board.take([record(sequence=2, severity="watch")])  # while nobody listens
+    with listening(url) as late:
+        told = alerts_of(late)
+        assert {("watch", 2), ("critical", 1)} == {
+            (one["severity"], one["sequence"]) for _, one in (next(told), next(told))
+        }
+
+
+def test_nobody_hears_a_heart_that_beats_while_nobody_looks_any_more(
+    url: str, board: Board, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.3)
+    with listening(url) as every:
+        next(every)
+        with monkeypatch.context() as broken:
+            broken.setattr(board, "as_json", lambda: 1 / 0)
+            board.take([record(sequence=2)])
+            list(every)  # it ends
+    with listening(url) as again:
+        assert 2 == next(alerts_of(again))[1]["sequence"]
