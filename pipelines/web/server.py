@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import threading
 import time
@@ -21,6 +22,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 START_SECONDS = 10
 MOST_CONNECTIONS = MOST_CLIENTS + 200
 HEAD_WITHIN_S = 10
+OTHER_FILES = 500
+"""What the rest of the service may have open: a thousand boards must not keep the store from its files."""
 
 
 class Impatient(H11Protocol):
@@ -74,7 +77,7 @@ class WebServer:
                 app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
                 # who asks is who is connected: what a proxy may tell of others is in http.proxies
                 proxy_headers=False,
-                http=Impatient, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=1,
+                http=Impatient, limit_concurrency=_room(), timeout_keep_alive=5, timeout_graceful_shutdown=1,
             )
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
@@ -92,6 +95,17 @@ class WebServer:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._socket.close()
+
+
+def _room() -> int:
+    """How many connections there may be: all of ours, or as many as the system's limit of open files leaves (it is raised if it may be)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(10, min(MOST_CONNECTIONS, soft - OTHER_FILES))
+    return MOST_CONNECTIONS
 
 
 def allowed_hosts(host: str, names: Sequence[str] = ()) -> list[str]:

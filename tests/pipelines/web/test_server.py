@@ -1,6 +1,8 @@
 """Who dawdles or reads nothing takes neither a place nor memory of others."""
 
 import socket
+import subprocess
+import sys
 import time
 
 import httpx
@@ -80,3 +82,15 @@ def test_a_body_that_does_not_come_is_given_up(web):
     with socket.create_connection(("127.0.0.1", web.port)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\nconnection: close\r\n\r\nhalf")
         assert said(connection).endswith(b"None")
+
+
+def test_boards_leave_files_for_the_rest_of_the_service():
+    """In a process of its own, because a limit that was lowered stays."""
+    script = (
+        "import resource; from pipelines.web.server import _room;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 1_000)); few = _room();"
+        "print(few, resource.getrlimit(resource.RLIMIT_NOFILE)[0]);"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert ["500", "1000"] == said
