@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,8 +133,10 @@ class Cluster:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
-            os.kill(pid, number)
+        os.kill(self._process.pid, number)
+        for child in map(int, children):
+            with suppress(ProcessLookupError):  # a server process ends with its connection, between list and signal
+                os.kill(child, number)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """A connection that commits each statement."""
