@@ -107,6 +107,8 @@ OPERATIONS = (
         Panel("Commit", "Of one batch.", "s", (
             (quantile(0.5, "store_commit_seconds", span="5m"), "half of them"),
             ("itbwatch:store_commit_seconds:p99_5m", "99 of 100"))),
+        Panel("Waiting to leave", "For how long records have waited without one that was sent.", "s", (
+            ("max by (topic) (itbwatch_outbox_waiting_seconds)", "{{topic}}"),)),
         Panel("Canary", "Age of the newest round trip of each worker's slowest partition.", "s", (
             ("itbwatch:canary_age_seconds", "{{instance}}"),)),
     )),

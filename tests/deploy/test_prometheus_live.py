@@ -238,21 +238,31 @@ def a_record_that_is_none(ward):
     yield
 
 
+def alerts_topic(ward, **config):
+    """From now on with these settings beside the usual ones."""
+    with closing(KafkaAdminClient(bootstrap_servers=ward.broker.bootstrap)) as admin:
+        configs = {**TOPIC_CONFIG, **{name.replace("_", "."): str(value) for name, value in config.items()}}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "site.alerts", configs=configs)])
+
+
 @contextmanager
 def an_alert_that_the_broker_refuses(ward):
-    topic = "site.alerts"
-
-    def largest(size):
-        with closing(KafkaAdminClient(bootstrap_servers=ward.broker.bootstrap)) as admin:
-            config = {**TOPIC_CONFIG, "max.message.bytes": str(size)}
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=config)])
-
-    largest(100)
+    alerts_topic(ward, max_message_bytes=100)
     try:
         with a_hot_patient(ward):
             yield
     finally:
-        largest(1 << 20)
+        alerts_topic(ward)
+
+
+@contextmanager
+def a_broker_that_takes_no_alert(ward):
+    """It answers and reads, and has fewer replicas of the alerts than a write must reach."""
+    alerts_topic(ward, min_insync_replicas=2)
+    try:
+        yield
+    finally:
+        alerts_topic(ward)
 
 
 FAULTS = {
@@ -269,6 +279,7 @@ FAULTS = {
     "ItbwatchLag": more_than_can_be_read,
     "ItbwatchDeadLetters": a_record_that_is_none,
     "ItbwatchPublishRefused": an_alert_that_the_broker_refuses,
+    "ItbwatchPublishWaiting": a_broker_that_takes_no_alert,
 }
 
 
