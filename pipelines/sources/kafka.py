@@ -41,6 +41,7 @@ BUFFERED = 10_000  # records per topic and partition before it is paused: 5 MB o
 CLOSE_MS = 3_000
 EARLIEST_MS = 5_000
 WATCH_S = 0.5
+JOIN_MS = 100  # kafka-python 3.0.12 throws away what it has joined between two polls, and joins again: for ever, if none waits
 
 Waiting = tuple[float, ConsumerRecord]
 """A record, and the polling time (ms) at which it arrived."""
@@ -202,6 +203,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         """Poll once into the buffers, and act on what the poll brought besides records."""
         started = time.monotonic()
         self._unpark()
+        if self._consumer._coordinator.need_rejoin():  # noqa: SLF001
+            timeout_ms = max(timeout_ms, JOIN_MS)
         try:
             fetched = self._consumer.poll(timeout_ms=timeout_ms, max_records=BUFFERED)
             # An outage raises nothing: polls are empty and the client has no connection.

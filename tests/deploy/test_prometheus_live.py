@@ -36,6 +36,7 @@ CHOSEN = {"$unit": ".*", "$__rate_interval": "5s", "$__range": "5s"}
 LAST = ("ItbwatchModelQuarantined", "ItbwatchInputDrift", "ItbwatchStaysSilent")
 PARTITIONS = 2
 BACKLOG = 10_000
+ALERTS = "site.alerts"
 OLD = b'{"type":"observation","patient_id":"calm-1","code":"hr","value":70,"effective_at":"2020-01-01T00:00:00Z"}'
 
 
@@ -238,31 +239,32 @@ def a_record_that_is_none(ward):
     yield
 
 
-def alerts_topic(ward, **config):
-    """From now on with these settings beside the usual ones."""
-    with closing(KafkaAdminClient(bootstrap_servers=ward.broker.bootstrap)) as admin:
-        configs = {**TOPIC_CONFIG, **{name.replace("_", "."): str(value) for name, value in config.items()}}
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "site.alerts", configs=configs)])
-
-
 @contextmanager
 def an_alert_that_the_broker_refuses(ward):
-    alerts_topic(ward, max_message_bytes=100)
+    def largest(size):
+        config = ConfigResource(
+            ConfigResourceType.TOPIC, ALERTS, configs={**TOPIC_CONFIG, "max.message.bytes": str(size)}
+        )
+        with closing(KafkaAdminClient(bootstrap_servers=ward.broker.bootstrap)) as admin:
+            admin.alter_configs([config])
+
+    largest(100)
     try:
         with a_hot_patient(ward):
             yield
     finally:
-        alerts_topic(ward)
+        largest(1 << 20)
 
 
 @contextmanager
-def a_broker_that_takes_no_alert(ward):
-    """It answers and reads, and has fewer replicas of the alerts than a write must reach."""
-    alerts_topic(ward, min_insync_replicas=2)
+def a_topic_of_alerts_that_was_deleted(ward):
+    """The broker answers, and everything else goes in and out."""
+    with closing(KafkaAdminClient(bootstrap_servers=ward.broker.bootstrap)) as admin:
+        admin.delete_topics([ALERTS])
     try:
         yield
     finally:
-        alerts_topic(ward)
+        create_topics(ward.broker.bootstrap, {ALERTS: PARTITIONS})
 
 
 FAULTS = {
@@ -279,7 +281,7 @@ FAULTS = {
     "ItbwatchLag": more_than_can_be_read,
     "ItbwatchDeadLetters": a_record_that_is_none,
     "ItbwatchPublishRefused": an_alert_that_the_broker_refuses,
-    "ItbwatchPublishWaiting": a_broker_that_takes_no_alert,
+    "ItbwatchPublishWaiting": a_topic_of_alerts_that_was_deleted,
 }
 
 

@@ -82,7 +82,7 @@ class Consumer:
         self._generation = 0
         self._numbers: list[int] = []
         self._subscription = SimpleNamespace(assignment={})
-        self._coordinator = SimpleNamespace(request_rejoin=lambda: None)
+        self._coordinator = SimpleNamespace(request_rejoin=lambda: None, need_rejoin=lambda: False)
         self._fetcher = SimpleNamespace(_next_partition_records=None)
         self._committed: dict[TopicPartition, Any] = {}
 

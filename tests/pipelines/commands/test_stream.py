@@ -139,11 +139,13 @@ def test_killed_in_the_middle_and_started_again_the_topic_has_the_records_of_a_r
 ):
     log = tmp_path / "stream.log"
     publish(config, ward, tmp_path)
-    for after in (0, 1, 2):
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"poll": {"max_records": 10}}))  # or it is soon done
+    for after in (0, 0.2, 0.4):
         with streaming(config, log) as process:
             url = page(log)
             until(lambda url=url: "itbwatch_store_commit_seconds_count 0.0" not in scrape(url))
-            time.sleep(after / 2)
+            time.sleep(after)
+            assert not caught_up(url, 12)
             process.send_signal(signal.SIGKILL)
             process.wait()
             log.write_text("")
