@@ -34,7 +34,9 @@ $(LOCKED): requirements/runtime.txt requirements/dev.txt
 	@echo "filling $(VENV) from requirements/dev.txt (once, and when that file changes)"
 	@$(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "$(VENV) could not be created; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@# the lock is whole; left to look for dependencies, pip stumbles over a newer release of one that is asked for with an extra
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip check >/dev/null || $(BIN)/python -m pip check >&2
 	@touch $@
 
 # The editable install lists the roots that exist, so a new root makes it again. setuptools warns about being editable.
