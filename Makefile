@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test torture check format kafka kafka-jars spark lock dashboards size clean
+.PHONY: help setup demo test torture bench check format kafka kafka-jars spark lock dashboards size clean
 
 help:        ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,16 @@ lock: $(READY)  ## compile requirements/*.in to hashed locks, keeping versions t
 
 dashboards: $(READY)  ## build deploy/grafana/*.json from its panels.py
 	$(BIN)/python -m deploy.grafana.build
+
+PEERS = .cache/peers
+
+$(PEERS)/.filled: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+bench: $(READY) $(PEERS)/.filled  ## measure against peers, about half an hour alone on the machine; ARGS="history --rounds 3"
+	$(BIN)/python -m benchmarks.bench --peers $(PEERS)/bin/python $(ARGS)
 
 size:        ## lines per file, longest first: seen, not enforced
 	@find $(ROOTS) tests -name '*.py' -print0 | xargs -0 wc -l | sort -rn | head -40

@@ -39,9 +39,9 @@ GET = b"GET /api/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 class Feed:
     """The ward on the topics, and when each reading that must alert was sent."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, rate: int = RATE, ward: int = WARD) -> None:
         self._producer = KafkaProducer(bootstrap_servers=bootstrap)
-        self._prefix = prefix
+        self._prefix, self._rate, self._ward = prefix, rate, ward
         self.sent: dict[str, float] = {}
         self._admitted = 0
 
@@ -54,10 +54,11 @@ class Feed:
         record = {"type": topic.removesuffix("s"), "patient_id": patient, **times, **says}
         self._producer.send(self._prefix + topic, json.dumps(record).encode(), patient.encode(), timestamp_ms=at)
 
-    def admit(self, patient: str) -> None:
+    def admit(self, patient: str, *, pump: bool = True) -> None:
         at = wall_ms() - HOUR
         self.say("encounters", patient, at, stay_id=f"{patient}-1", event="admitted", unit="MICU")
-        self.say("pumps", patient, at, event="implanted")
+        if pump:
+            self.say("pumps", patient, at, event="implanted")
 
     def hot(self) -> None:
         patient = f"hot-{self._admitted}"
@@ -71,8 +72,8 @@ class Feed:
     def run(self, seconds: float) -> None:
         began, told, hot = time.monotonic(), 0, 0
         while (passed := time.monotonic() - began) < seconds:
-            while told < passed * RATE:
-                self.say("observations", f"calm-{told % WARD}", wall_ms(), code="hr", value=70.0, unit="/min")
+            while told < passed * self._rate:
+                self.say("observations", f"calm-{told % self._ward}", wall_ms(), code="hr", value=70.0, unit="/min")
                 told += 1
             if hot < passed / EVERY_S:
                 self.hot()
