@@ -1,6 +1,6 @@
 """What a thousand boards cost the service: from a reading on the topic to its alert on the topic, with and without them.
 
-    .venv/bin/python benchmarks/boards.py [CLIENTS [SECONDS [ROUNDS]]]
+    .venv/bin/python -m benchmarks.boards [CLIENTS [SECONDS [ROUNDS]]]
 
 A real broker and `stream` on SQLite; RATE readings a second of a ward of WARD patients with a pump, of whom one more every
 fifth of a second gets a rectal temperature that is critical by itself. CLIENTS (default 1,000) listen to the events and read
@@ -106,7 +106,7 @@ class Heard(threading.Thread):
 def boards(url: str, clients: int) -> Iterator[None]:
     """So many listen until the block ends, in a process of their own; yields nothing but their presence."""
     process = subprocess.Popen(
-        [sys.executable, __file__, "--listen", url, str(clients)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.boards", "--listen", url, str(clients)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     print("   ", process.stdout.readline().strip(), flush=True)

@@ -1,8 +1,10 @@
 """``GET /api/events``: the open alerts as server-sent events (WHATWG HTML, section 9.2).
 
 A client is told what is open and from then on what changed. It is told of states, not of a log: what changes while a
-slow reader reads is sent once, as it stands when it is ready again, so nothing is kept for it but one number an alert.
-One task looks for all clients and makes every text once; it rests while nobody listens.
+slow reader reads is sent once, as it stands when it is ready again, so nothing is kept for it but what it was told last.
+One task looks for all clients and makes every text once, also what changed between two looks; it rests while nobody
+listens. The more there are, the seldomer each is told, and each at its own time: the interpreter's lock is the detector's
+too, and a thousand that wake at once would hold it for a tenth of a second.
 
     event: alert        id: <alert_id>:<sequence>, data: one element of /api/alerts
     event: closed       data: {"alert_id"}; it was resolved, or another worker has it now
@@ -26,7 +28,10 @@ from starlette.types import Receive, Scope, Send
 from pipelines.web.board import Board
 
 LOOK_SECONDS = 0.2
-"""How long a change may wait."""
+"""How long a change may wait until it is seen, and then, with few clients, until each is told."""
+
+TELL_SECONDS = 0.001
+"""Between two clients that are told, so that a thousand are told within a second."""
 
 HEARTBEAT_SECONDS = 5.0
 
@@ -41,14 +46,24 @@ class Shown(NamedTuple):
     text: str
 
 
+class Look(NamedTuple):
+    """What was open at a look: the board's number of it, and alerts by id."""
+
+    number: int
+    shown: Mapping[str, Shown]
+
+
+NOTHING = Look(-1, {})
+
+
 class Events:
     """The route, and how many listen."""
 
     def __init__(self, board: Board, reasons: Callable[[], Sequence[str]]) -> None:
         self._board, self._reasons = board, reasons
-        self._changes, self._shown = -1, dict[str, Shown]()
+        self._now = NOTHING
+        self._since: dict[int, str] = {}  # what changed from a look until now
         self._beat_at, self._beat = float("-inf"), ""
-        self._news = asyncio.Event()  # set when something changed; each change has its own
         self._looking: asyncio.Task[None] | None = None
         self.clients = 0
 
@@ -77,36 +92,35 @@ class Events:
             self._look()
 
     def _look(self) -> None:
-        """Make the texts of what changed, and wake who waits."""
+        """Make the texts of what changed."""
         changes = self._board.changes  # read before the alerts: what comes between is looked at once more
-        if changes == self._changes:
-            return
-        before = self._shown
-        self._shown = {one["alert_id"]: _shown(before, one) for one in self._board.as_json()}
-        self._changes = changes
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        if changes != self._now.number:
+            before = self._now.shown
+            self._now = Look(changes, {one["alert_id"]: _shown(before, one) for one in self._board.as_json()})
+            self._since.clear()
 
     async def _told(self) -> AsyncIterator[str]:
-        known: dict[str, int] = {}
-        seen, beaten = -1, float("-inf")
+        known, beaten = NOTHING, float("-inf")
         while (
             self._looking is not None and not self._looking.done()
         ):  # a heart that beats must mean that somebody looks
-            news = self._news
-            if self._changes != seen:
-                seen = self._changes
-                if told := "".join(changed(known, self._shown)):
+            if self._now.number != known.number:
+                told, known = self._changed(known), self._now
+                if told:
                     yield told
             if time.monotonic() - beaten >= HEARTBEAT_SECONDS:
                 # Each client beats from when it came, so that a thousand of them do not take the processor at once.
                 beaten = time.monotonic()
                 yield self._heartbeat()
-            try:
-                async with asyncio.timeout(max(0.0, beaten + HEARTBEAT_SECONDS - time.monotonic())):
-                    await news.wait()
-            except TimeoutError:
-                pass
+            pause = max(LOOK_SECONDS, TELL_SECONDS * self.clients)
+            await asyncio.sleep(max(0.0, min(pause, beaten + HEARTBEAT_SECONDS - time.monotonic())))
+
+    def _changed(self, known: Look) -> str:
+        """Made once for all clients that know the same."""
+        told = self._since.get(known.number)
+        if told is None:
+            told = self._since[known.number] = "".join(changed(known.shown, self._now.shown))
+        return told
 
     def _heartbeat(self) -> str:
         """At most ``LOOK_SECONDS`` old, because it is the same for everybody."""
@@ -131,19 +145,10 @@ class _Stream(StreamingResponse):
             self._left()
 
 
-def changed(known: dict[str, int], shown: Mapping[str, Shown]) -> list[str]:
-    """What a client who knows ``known`` (alert id -> sequence) is told when the alerts ``shown`` (by id) are open;
-    ``known`` is brought up to date.
-    """
-    events = []
-    for alert_id in [one for one in known if one not in shown]:
-        del known[alert_id]
-        events.append(_event("closed", {"alert_id": alert_id}))
-    for alert_id, alert in shown.items():
-        if known.get(alert_id) != alert.sequence:
-            known[alert_id] = alert.sequence
-            events.append(alert.text)
-    return events
+def changed(known: Mapping[str, Shown], shown: Mapping[str, Shown]) -> list[str]:
+    """What a client who was told of the alerts ``known`` (by id) is told when ``shown`` are open."""
+    closed = [_event("closed", {"alert_id": alert_id}) for alert_id in known if alert_id not in shown]
+    return closed + [alert.text for alert_id, alert in shown.items() if known.get(alert_id) != alert]
 
 
 def _shown(before: Mapping[str, Shown], alert: Mapping[str, Any]) -> Shown:
