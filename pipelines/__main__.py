@@ -26,6 +26,7 @@ import click
 from detector.errors import ConfigError, ItbwatchError
 from pipelines import commands
 from pipelines.errors import INPUT_OUTPUT, NO_PROGRESS, exit_code
+from pipelines.garbage import look_seldom
 from pipelines.usage import usage_line
 
 
@@ -64,6 +65,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command and exit: 0 done, 2 usage or configuration, 65 input refused, 70 internal, 74 input/output."""
+    look_seldom()
     if signal.getsignal(signal.SIGINT) is starting.interrupted:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a command may have things to put away
     try:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
+from pipelines.garbage import look_seldom
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -23,7 +25,7 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) 
 
 def _in_processes(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin)
     try:
         # Only so many tasks at once: all of them together are the whole data set.
         waiting: deque[Future[Result]] = deque()
@@ -41,5 +43,6 @@ def _in_processes(work: Callable[[Task], Result], tasks: Iterable[Task], workers
         raise
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _begin() -> None:
+    look_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the parent answers it

@@ -6,6 +6,7 @@ cannot change the answer does not spoil it).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from detector.clock import NEVER
@@ -42,7 +43,13 @@ class Found(NamedTuple):
 
 def blank(what: str, until: int = NEVER) -> Found:
     """UNKNOWN, for want of one thing."""
-    return Found(UNKNOWN, until, (), frozenset({what}))
+    return Found(UNKNOWN, until, (), _alone(what))
+
+
+@cache
+def _alone(what: str) -> frozenset[str]:
+    """The same set every time: names are few, and answers that wait are a thousand a patient."""
+    return frozenset({what})
 
 
 class Term(Protocol):
