@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -54,6 +55,7 @@ def to_datetime(at: int) -> datetime:
     return _EPOCH + at * _MILLISECOND
 
 
+@lru_cache(maxsize=8_192)  # what a ward is told of shares its minutes
 def rfc3339(at: int) -> str:
     """An instant as RFC 3339 in UTC with milliseconds.
 
