@@ -84,6 +84,11 @@ class KafkaMissingError(RuntimeError):
     """Java, Maven or the jars are missing, so no broker can be started; the message says which."""
 
 
+def _state(task: Path) -> str:
+    """A letter of proc(5): T = stopped."""
+    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 class BrokerError(RuntimeError):
     """The broker ended or did not become ready; the message names its log and shows the end of it."""
 
@@ -223,6 +228,12 @@ class Broker:
     def pause(self) -> None:
         """Freeze the broker (SIGSTOP): its sockets stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        deadline = time.monotonic() + 10
+        while any(_state(task) != "T" for task in tasks.iterdir()):  # the signal is sent, and takes hold a moment later
+            assert time.monotonic() < deadline, "the broker does not stop"
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Let a paused broker go on (SIGCONT)."""
