@@ -12,8 +12,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,10 +103,16 @@ def runs(patients: int, minutes: int) -> Iterator[Runs]:
         yield Runs(opened.enter_context(Broker()).bootstrap, Path(folder), patients, minutes)
 
 
+def _told(name: str, measure: Callable[[], Rate]) -> float:
+    rate = measure()
+    print(f"    {name}: {rate.wall:,.0f} records/s, {rate.cpu:,.0f} a second of processor", flush=True)
+    return rate.cpu
+
+
 def lines(rounds: int, peers: Path, patients: int = 5_000, minutes: int = 10) -> list[Line]:
     """Everything on one broker, in turn."""
     with runs(patients, minutes) as made:
-        measures = {
+        measures: dict[str, Callable[[], Rate]] = {
             "bare": lambda: made.script(sys.executable, "bare_loop.py"),
             "2": lambda: made.stream(0.02),
             "100": lambda: made.stream(1.0),
@@ -113,17 +120,7 @@ def lines(rounds: int, peers: Path, patients: int = 5_000, minutes: int = 10) ->
         if peers.exists():
             measures["quix"] = lambda: made.script(peers, "quix_state.py")
             measures["faust"] = lambda: made.script(peers, "faust_state.py")
-        taken: dict[str, list[Rate]] = {name: [] for name in measures}
-
-        def kept(name: str) -> float:
-            taken[name].append(measures[name]())
-            print(
-                f"    {name}: {taken[name][-1].wall:,.0f} records/s, {taken[name][-1].cpu:,.0f} a second of processor",
-                flush=True,
-            )
-            return taken[name][-1].cpu
-
-        rate = interleaved(rounds, {name: lambda name=name: kept(name) for name in measures})  # type: ignore[misc]
+        rate = interleaved(rounds, {name: partial(_told, name, measure) for name, measure in measures.items()})
     said = [
         Line("stream, 2 % gated, over the bare loop", rate["2"] / rate["bare"], "ratio", 0.6),
         Line("stream, 2 % gated", rate["2"], "records/CPU s"),

@@ -37,9 +37,8 @@ class Deciding:
         self.labels: list[LabelGiven] = []
         self.merges: list[MergeOut] = []
 
-    def step(self, step: Step, scores: Scores | None = None) -> None:
+    def step(self, patient: Patient, step: Step, scores: Scores | None = None) -> None:
         """Decide at a step of pass 1; timers that were due before it come first. ``scores`` None = it has no row."""
-        patient = step.patient
         self.timers(patient, last_tick_before(step.at))
         if step.stay is None:
             patient.late_truths = ()

@@ -155,8 +155,9 @@ def run(
     done = 0
     for reached, at in ticks:
         for step in picture.steps[done:reached]:
-            deciding.step(step, next(scores) if step.row is not None else None)
-            ward.timers.note(step.patient.patient_id, step.patient.timer)
+            patient = touched[step.patient_id]
+            deciding.step(patient, step, next(scores) if step.row is not None else None)
+            ward.timers.note(step.patient_id, patient.timer)
         done = reached
         for patient_id in ward.timers.take(at):
             patient = touched[patient_id] = ward.patients[patient_id]

@@ -113,7 +113,7 @@ class Picture:
             patient.due = forgetting_due(self.plan.catalogue, patient)
             if answers:  # a stay may yet open in this instant; without one they are counted
                 self.steps.append(
-                    Step(patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0],
+                    Step(patient_id=patient.patient_id, at=patient.now, found={}, stay=None, pump=patient.looked[0],
                          acknowledgements=answers, position=event.position if event is not None else None)
                 )  # fmt: skip
             return
@@ -194,7 +194,7 @@ class Picture:
         pump, suspects, clock_off = patient.looked
         scores = self.plan.book.scores if patient.true_rules else ()
         return Step(
-            patient=patient, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=pump,
+            patient_id=patient.patient_id, at=patient.now, found=dict(patient.found), stay=patient.stay, pump=pump,
             suspects=suspects, clock_off=clock_off, points=tuple((name, term.total(view)[0]) for name, term in scores),
             corrected=frozenset(changed - {"corrected"}) if "corrected" in changed else frozenset(),
             acknowledgements=answers, position=event.position if event is not None else None,
@@ -223,7 +223,7 @@ class Picture:
             begin_anew(patient)
         self.steps.append(
             Step(
-                patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=why,
+                patient_id=patient.patient_id, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=why,
                 position=event.position if event is not None else None,
             )
         )  # fmt: skip
@@ -258,7 +258,7 @@ class Picture:
         self, patient: Patient, event: PatientEvent, left: Leaving, moved_in: dict[str, Episode] | None = None
     ) -> None:
         self.steps.append(
-            Step(patient=patient, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=MERGED,
+            Step(patient_id=patient.patient_id, at=patient.now, found={}, stay=None, pump=patient.looked[0], closed=MERGED,
                  position=event.position, leaving=left, moved_in=moved_in or {})
         )  # fmt: skip
         patient.forget_answers()

@@ -7,7 +7,7 @@ from msgspec import Struct
 from detector.episode import Episode
 from detector.events import Acknowledgement, Position
 from detector.merging import Leaving
-from detector.patient import Patient, Stay
+from detector.patient import Stay
 from detector.rules.truth import Found
 from detector.scoring import FeatureRow, Score
 
@@ -29,9 +29,11 @@ class Step(Struct):
     ``closed`` says why the stay ended here (None = it did not). ``corrected`` are signals of which a reading was
     replaced or removed in this instant. ``decides`` is False when only fresher readings came behind answers that stand:
     later records show them, none is written for them. ``scores`` are the newest of this stay and when they were taken.
+    It names its patient and does not hold it: a patient holds the step that it shows, and would be freed by the collector
+    of cycles alone.
     """
 
-    patient: Patient
+    patient_id: str
     at: int
     found: dict[str, Found]
     stay: Stay | None

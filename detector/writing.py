@@ -77,7 +77,7 @@ def write(
     return AlertRecord(
         alert_id=episode.alert_id,
         sequence=sequence,
-        patient_id=step.patient.patient_id,
+        patient_id=step.patient_id,
         stay_id=episode.stay_id,
         syndrome=episode.syndrome,
         severity=episode.severity.word,

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from contextlib import closing, contextmanager
+from functools import partial
 
 import pytest
 from kafka import KafkaAdminClient
@@ -23,6 +24,7 @@ from tests.deploy.server import Prometheus
 from tests.kafka.broker import TOPIC_CONFIG, Broker, create_topics
 from tests.pipelines.live import Site, done
 from tests.postgresql.cluster import Cluster
+from tests.supervisor_socket import heard
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,15 +63,7 @@ def notified():
         end.setblocking(False)
         patch.setenv("NOTIFY_SOCKET", address)
 
-        def came():
-            found = []
-            while True:
-                try:
-                    found.append(end.recv(100).decode())
-                except BlockingIOError:
-                    return found
-
-        yield came
+        yield partial(heard, end)
 
 
 @pytest.fixture(scope="module")

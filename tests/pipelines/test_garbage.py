@@ -5,9 +5,44 @@ import sys
 
 import pytest
 
+from detector.clock import HOUR, MINUTE, minute_ceil
+from detector.engine import Ward, run
+from detector.events import Ticked
 from pipelines import __main__
 from pipelines.garbage import MIDDLE, OLD, YOUNG
+from pipelines.model_files import open_scorer
+from pipelines.plan_files import load_plan
 from pipelines.processes import spread
+from pipelines.settings import Settings
+from pipelines.simulate import events, random_ward
+
+START = 1_900_022_400_000
+
+
+@pytest.fixture
+def nobody_looks():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_patients_that_alerted_and_are_let_go_of_leave_nothing_for_the_collector(nobody_looks):
+    settings = Settings()
+    plan = load_plan(settings)
+    scorer = open_scorer(settings, plan)
+    happened = events(random_ward(4, 2, 1), START, 48, 1)
+    gc.collect()  # what loading and simulating left behind
+
+    ward = Ward(plan)
+    end = Ticked(minute_ceil(happened[-1].available_at + 48 * HOUR + MINUTE))
+    records = len(run(plan, ward, [*happened, end], scorer).records)
+    patients = len(ward.patients)
+    del ward
+
+    assert records > 5
+    assert patients == 4
+    assert 0 == gc.collect()
 
 
 @pytest.fixture

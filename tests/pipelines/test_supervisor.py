@@ -1,10 +1,12 @@
 """What systemd is told, on a real socket of its protocol."""
 
 import socket
+from functools import partial
 
 import pytest
 
 from pipelines.supervisor import Supervisor
+from tests.supervisor_socket import heard
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -15,15 +17,7 @@ def told(request, tmp_path):
         end.bind("\0" + address[1:] if address.startswith("@") else address)
         end.setblocking(False)
 
-        def came():
-            found = []
-            while True:
-                try:
-                    found.append(end.recv(100).decode())
-                except BlockingIOError:
-                    return found
-
-        yield address, came
+        yield address, partial(heard, end)
 
 
 def test_the_first_sign_of_life_says_ready_and_each_feeds_the_watchdog(told):
