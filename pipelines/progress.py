@@ -36,7 +36,14 @@ def bar(total: int, what: str = "replay", unit: str = "rows/s") -> Iterator[Call
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
     with _shown(*columns) as shown:
         task = shown.add_task(what, total=total)
-        yield lambda more: shown.advance(task, more)
+
+        def told(more: int) -> None:
+            first = not shown.tasks[task].completed
+            shown.advance(task, more)
+            if first:  # work of less than the tenth of a second between two pictures shows that it goes on, too
+                shown.refresh()
+
+        yield told
 
 
 @contextmanager

@@ -123,9 +123,12 @@ def _progress() -> Iterator[Told]:
     stages: dict[str, TaskID] = {}
 
     def told(stage: str, done: int, total: int) -> None:
-        if stage not in stages:
+        first = stage not in stages
+        if first:
             stages[stage] = bar.add_task(stage, total=total)
         bar.advance(stages[stage], done)
+        if first:  # a stage shorter than the time between two pictures is seen, too
+            bar.refresh()
 
     with bar:
         yield told
